@@ -1,0 +1,132 @@
+import { createRequire } from 'node:module';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Element types a tensor can have. */
+export type DType = 'f32' | 'bf16' | 'i32';
+
+/** A handle to a native tensor: contiguous, row-major, 64-byte aligned. Integers, because unwrapping an object costs more than a small kernel. */
+export type Tensor = number & { readonly __tensor: unique symbol };
+
+/** Absent optional tensor. */
+export const NO_TENSOR = -1 as Tensor;
+
+export const LOSS_CODES = { hard: 0, forward_kl: 1, reverse_kl: 2 } as const;
+
+/**
+ * The leaf operations, one native call each. Axes: N tokens, D width, I and O a linear layer's in and out, F feed-forward width, C = (Hq + 2 Hkv) K
+ * columns of a fused q|k|v row, Hq and Hkv query and key heads, K head width, V vocabulary, R rows with loss, E support entries, B decode slots,
+ * L cache length. Every operation checks shapes and dtypes first and throws an Error with `code` `kernels.bad_shape`, `kernels.bad_dtype`,
+ * `kernels.bad_handle` or `kernels.out_of_memory` before any work. "+=" adds to what is there. Contracts and formulas: `kernels/ops/<op>.h`.
+ */
+export interface Kernels {
+  /** Zeroed. Shape of 1 to 4 axes, each >= 0. */
+  alloc(dtype: DType, shape: readonly number[]): Tensor;
+  /** A window of `shape` that starts `offset` elements into `base` and shares its memory; freeing it frees only the handle. */
+  view(base: Tensor, offset: number, shape: readonly number[]): Tensor;
+  free(tensor: Tensor): void;
+  /** Bytes held by all live tensors. */
+  allocatedBytes(): number;
+  /** Copies from an array of the tensor's size: Float32Array (f32), Int32Array (i32), Uint16Array (bf16 bit patterns). */
+  write(tensor: Tensor, source: Float32Array | Int32Array | Uint16Array): void;
+  /** Copies into an array of the tensor's size; types as `write`. */
+  read(tensor: Tensor, target: Float32Array | Int32Array | Uint16Array): void;
+  /** Sets every element to 0. */
+  zero(tensor: Tensor): void;
+  /** Equal element counts; f32 -> bf16 rounds to nearest even, bf16 -> f32 is exact, equal types copy. */
+  convert(source: Tensor, target: Tensor): void;
+  setThreads(threads: number): void;
+  /** Threads, instruction set and library versions on which bits depend, for example `threads=2 isa=avx512_core_bf16 onednn=2.6.3 …`. */
+  buildInfo(): string;
+
+  /** out_ND f32 = weight_VD[tokens_N] (bf16). */
+  embeddingForward(tokens_N: Tensor, weight_VD: Tensor, out_ND: Tensor): void;
+  /** dweight_VD f32 += rows of dout_ND f32, in token order. */
+  embeddingBackward(tokens_N: Tensor, dout_ND: Tensor, dweight_VD: Tensor): void;
+
+  /** residual_ND f32 += delta_ND bf16 (skipped when absent); out_ND bf16 = residual * rstd * weight_D f32; rstd_N f32 = 1/sqrt(mean(x^2) + eps). */
+  rmsNormForward(residual_ND: Tensor, delta_ND: Tensor, weight_D: Tensor, eps: number, out_ND: Tensor, rstd_N: Tensor): void;
+  /**
+   * dresidual_ND f32 += gradient through the norm of dout_ND bf16; dweight_D f32 +=; ddelta_ND bf16 = the summed dresidual rounded (skipped when absent).
+   * residual_ND and rstd_N as the forward left them.
+   */
+  rmsNormBackward(dout_ND: Tensor, residual_ND: Tensor, weight_D: Tensor, rstd_N: Tensor, dresidual_ND: Tensor, dweight_D: Tensor, ddelta_ND: Tensor): void;
+
+  /** out_NO (bf16 or f32) = x_NI bf16 . weight_OI^T bf16. */
+  linearForward(x_NI: Tensor, weight_OI: Tensor, out_NO: Tensor): void;
+  /** dx_NI bf16 = dout_NO bf16 . weight_OI. */
+  linearBackwardInput(dout_NO: Tensor, weight_OI: Tensor, dx_NI: Tensor): void;
+  /** dweight_OI f32 += dout_NO^T . x_NI. */
+  linearBackwardWeight(dout_NO: Tensor, x_NI: Tensor, dweight_OI: Tensor): void;
+
+  /** In place on the q and k columns of qkv_NC bf16, half-split form. positions_N i32; invFreq f32 [K/2]. */
+  ropeForward(qkv_NC: Tensor, positions_N: Tensor, invFreq: Tensor, heads: number, kvHeads: number): void;
+  /** The inverse rotation, in place on the q and k columns of dqkv_NC bf16. */
+  ropeBackward(dqkv_NC: Tensor, positions_N: Tensor, invFreq: Tensor, heads: number, kvHeads: number): void;
+
+  /** Causal, packed by cuSeqlens_S1 i32; scale 1/sqrt(K). out bf16 [N, Hq K]; lse f32 [N, Hq]. */
+  attentionForward(qkv_NC: Tensor, cuSeqlens_S1: Tensor, heads: number, kvHeads: number, out: Tensor, lse: Tensor): void;
+  /** dqkv_NC bf16 overwritten. dout and out bf16 [N, Hq K]. */
+  attentionBackward(dout: Tensor, qkv_NC: Tensor, out: Tensor, lse: Tensor, cuSeqlens_S1: Tensor, heads: number, kvHeads: number, dqkv_NC: Tensor): void;
+  /** Copies the k and v columns of row n to cache row (slots_N[n], positions_N[n]). Caches bf16 [B, L, Hkv K]. */
+  kvWrite(qkv_NC: Tensor, slots_N: Tensor, positions_N: Tensor, kvHeads: number, kCache: Tensor, vCache: Tensor): void;
+  /** One query row a slot: row n reads cache rows 0 … positions_N[n] of slot slots_N[n]. out bf16 [N, Hq K]. */
+  attentionDecode(qkv_NC: Tensor, slots_N: Tensor, positions_N: Tensor, heads: number, kvHeads: number, kCache: Tensor, vCache: Tensor, out: Tensor): void;
+
+  /** out_NF bf16 = silu(gate) * up; gateUp_N2F bf16 = gate columns, then up columns. */
+  swigluForward(gateUp_N2F: Tensor, out_NF: Tensor): void;
+  /** dgateUp_N2F bf16 overwritten; it may be gateUp_N2F itself. */
+  swigluBackward(dout_NF: Tensor, gateUp_N2F: Tensor, dgateUp_N2F: Tensor): void;
+
+  /** out_RD = x_ND[rows_R]; equal dtypes, bf16 or f32. */
+  gatherRows(x_ND: Tensor, rows_R: Tensor, out_RD: Tensor): void;
+  /** out_ND = 0, then out_ND[rows_R] = x_RD; rows distinct. */
+  scatterRows(x_RD: Tensor, rows_R: Tensor, out_ND: Tensor): void;
+
+  /**
+   * LM head, softmax, divergence and gradients in one pass over chunks of rows; no R x V tensor exists. hidden_RD bf16, weight_VD bf16,
+   * labels_R i32, scale_R f32 (weight / normalizer). Targets (NO_TENSOR for `hard`): offsets_R1 i32, ids_E i32, logProbs_E f32, tail_R f32.
+   * Writes metrics_RM f32 [R, 8] (columns of ROW_METRICS, the first is the loss of `lossCode`). With dhidden_RD (bf16, overwritten) and dweight_VD (f32 +=)
+   * it also writes gradients of sum(scale x loss); both absent: forward only.
+   */
+  distillHead(lossCode: number, hidden_RD: Tensor, weight_VD: Tensor, labels_R: Tensor, scale_R: Tensor, offsets_R1: Tensor, ids_E: Tensor, logProbs_E: Tensor,
+    tail_R: Tensor, metrics_RM: Tensor, dhidden_RD: Tensor, dweight_VD: Tensor): void;
+  /**
+   * Top k of the head's softmax a row, best first (ties: the smaller id first): topIds i32 [R, k], topLogProbs f32 [R, k]; labelLogProbs_R f32 at labels_R;
+   * tail_R f32 = the mass summed over the ids outside top k and label.
+   */
+  scoreHead(hidden_RD: Tensor, weight_VD: Tensor, labels_R: Tensor, topIds: Tensor, topLogProbs: Tensor, labelLogProbs_R: Tensor, tail_R: Tensor): void;
+
+  /** out_1 f32 [2]: the L2 norm over all tensors (f32), and min(1, clip / norm). Fixed blocks, added in index order. */
+  gradNorm(grads: readonly Tensor[], clip: number, out_2: Tensor): void;
+  /**
+   * One AdamW step on one parameter: g = grad x normClip_2[1]; m, v, master f32 in place; weight (bf16 or f32) = master rounded; then grad = 0.
+   * master -= lr (mhat / (sqrt(vhat) + eps) + decay master); `step` from 1.
+   */
+  adamw(master: Tensor, m: Tensor, v: Tensor, grad: Tensor, weight: Tensor, normClip_2: Tensor,
+    learningRate: number, beta1: number, beta2: number, eps: number, weightDecay: number, step: number): void;
+
+  /**
+   * Draws one id a row from logits_BV f32: temperature_B f32, topK_B i32, topP_B f32 (as `Sampling`), and Philox4x32-10 with the key words
+   * keys_B2 i32 and the counter words counters_B4 i32. ids_B i32; logProbs_B f32 at temperature 1 over all of V.
+   */
+  sampleToken(logits_BV: Tensor, temperature_B: Tensor, topK_B: Tensor, topP_B: Tensor, keys_B2: Tensor, counters_B4: Tensor, ids_B: Tensor, logProbs_B: Tensor): void;
+}
+
+/** Where the built library stands, or where it should. */
+export function kernelLibraryPath(): string {
+  const relative = join('kernels', 'build', 'limbeck_kernels.node');
+  const start = dirname(fileURLToPath(import.meta.url));
+  for (let dir = start; dir !== dirname(dir); dir = dirname(dir)) {
+    if (existsSync(join(dir, relative))) return join(dir, relative);
+  }
+  return relative;
+}
+
+/** Loads the native library; only the engine process and the kernels' own tests do. @throws Error saying to run `npm run setup` when it is not built. */
+export function loadKernels(): Kernels {
+  const path = kernelLibraryPath();
+  if (!existsSync(path)) throw new Error(`the native kernels are not built (${path} is missing); run \`npm run setup\``);
+  return createRequire(import.meta.url)(path) as Kernels;
+}

@@ -1,0 +1,131 @@
+import { AppError } from '../common/errors.js';
+import type { PackedBatch } from '../tokens/batch.js';
+import type { LossKind, LossSpec, LossSums } from '../tokens/loss.js';
+import type { Finish, Sampling, TokenIds } from '../tokens/sample.js';
+import type { ScoreSequence, TargetBlock } from '../tokens/target.js';
+
+/** One AdamW step (Loshchilov & Hutter 2019, decoupled decay). The engine counts steps itself for the bias correction. */
+export interface OptimStep {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  /** Largest L2 norm of the whole gradient; larger ones are scaled down. `Infinity` never clips. */
+  readonly clip: number;
+}
+
+/** Names the stream of random numbers: draws are a function of (seed, stage, step, sample, position), never of call order. */
+export interface RandomKey {
+  /** Integer in [0, 2^53). */
+  readonly seed: number;
+  /** Small integer that tells stages of one run apart, [0, 2^16). */
+  readonly stage: number;
+  /** [0, 2^31). */
+  readonly step: number;
+}
+
+/** One sequence to continue. `sample` in [0, 2^31) enters the random key in place of its index. */
+export interface SamplePrompt {
+  readonly ids_T: TokenIds;
+  readonly sample: number;
+}
+
+export interface SampleRequest {
+  readonly prompts: readonly SamplePrompt[];
+  readonly sampling: Sampling;
+  readonly key: RandomKey;
+}
+
+/** A finished completion. `ids_T` ends with the stop id when `finish` is `stop`. */
+export interface Completion {
+  /** Index into `SampleRequest.prompts`. */
+  readonly index: number;
+  readonly ids_T: TokenIds;
+  /** Log-probs at temperature 1 over the whole vocabulary, before any truncation, nats. */
+  readonly logProbs_T: Float32Array;
+  readonly finish: Finish;
+}
+
+export interface ScoreRequest {
+  readonly sequences: readonly ScoreSequence[];
+  /** Size of the support, >= 1. The actual id is appended when it is not among them. */
+  readonly k: number;
+}
+
+/** A checkpoint on disk: weights, moments and step, at a step boundary. */
+export interface CheckpointRef {
+  readonly dir: string;
+  /** Optimiser steps taken when it was written. */
+  readonly step: number;
+}
+
+export interface EngineInfo {
+  readonly implementation: 'native' | 'reference';
+  readonly vocabSize: number;
+  readonly parameters: number;
+  readonly layers: number;
+  readonly maxPositions: number;
+  readonly threads: number;
+  /** Instruction set and library versions the numbers depend on; exact resume needs the same text. */
+  readonly build: string;
+  readonly losses: Readonly<Record<LossKind, 'native' | 'absent'>>;
+  /** Optimiser steps taken so far. */
+  readonly step: number;
+}
+
+/**
+ * What trains, samples and scores one student; the algorithm stays outside. Calls run in order, one at a time. On abort the gradients since
+ * the last `optimStep` are dropped and `Aborted` is thrown; weights stay.
+ */
+export abstract class Engine {
+  /** Evaluates without gradients. @throws BatchInvalid, BatchTooLarge before any work. */
+  abstract forward(batch: PackedBatch, loss: LossSpec, signal?: AbortSignal): Promise<LossSums>;
+
+  /**
+   * Adds the gradient of the weighted **sum** of row losses, divided by `normalizer`, to those held since the last `optimStep`, so that
+   * unequal micro-batches of one step average rightly. Parameters do not change.
+   * @param normalizer the weight of the whole step, > 0, known before its first micro-batch.
+   * @throws BatchInvalid, BatchTooLarge before any work; gradients stay as they were.
+   */
+  abstract forwardBackward(batch: PackedBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums>;
+
+  /** Clips, applies AdamW and forgets the gradients. @returns the L2 norm before clipping. */
+  abstract optimStep(step: OptimStep): Promise<{ readonly gradNorm: number }>;
+
+  /** Continues prompts, each yielded as it finishes. The same request on the same weights gives the same bits. */
+  abstract sample(request: SampleRequest, signal?: AbortSignal): AsyncIterable<Completion>;
+
+  /** The model's own distribution along given sequences: top k, tail and the actual id; in request order. */
+  abstract score(request: ScoreRequest, signal?: AbortSignal): AsyncIterable<TargetBlock>;
+
+  /** Writes everything that `load` needs to go on bit for bit into `dir`, which must not exist; it appears whole or not at all. */
+  abstract save(dir: string): Promise<CheckpointRef>;
+
+  /** @throws CheckpointInvalid when a file is missing, damaged or of another model; the engine stays as it was. */
+  abstract load(ref: CheckpointRef): Promise<void>;
+
+  /** Writes the weights as bf16 `model.safetensors` and `config.json` into `dir`; the caller adds the tokenizer. */
+  abstract exportWeights(dir: string): Promise<void>;
+
+  abstract describe(): Promise<EngineInfo>;
+  abstract close(): Promise<void>;
+}
+
+/** The batch cannot fit; says the bytes needed and free. */
+export class BatchTooLarge extends AppError {
+  readonly code = 'engine.batch_too_large';
+  readonly kind = 'invalid';
+}
+
+/** The checkpoint cannot be loaded; says which file and why. */
+export class CheckpointInvalid extends AppError {
+  readonly code = 'engine.checkpoint_invalid';
+  readonly kind = 'invalid';
+}
+
+/** The engine broke; only `close` may be called afterwards. */
+export class EngineFailed extends AppError {
+  readonly code = 'engine.failed';
+  readonly kind = 'unavailable';
+}
