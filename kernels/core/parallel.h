@@ -1,0 +1,32 @@
+// parallel.h -- the only door to threads. Work is cut by index, never by arrival, so that results depend on the plan alone.
+#pragma once
+#include <omp.h>
+#include <cstdint>
+
+namespace limbeck {
+
+inline int& thread_count() {
+  static int threads = omp_get_max_threads();
+  return threads;
+}
+
+// Calls body(index) once for every index in [0, count), each on one thread. Bodies must write disjoint memory; sums across indices belong in a
+// buffer of one slot an index, added afterwards in index order. `dynamic` schedules uneven bodies as threads come free, which cannot change results.
+template <typename Body>
+void parallel_for(int64_t count, const Body& body) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(thread_count())
+  for (int64_t index = 0; index < count; ++index) body(index);
+}
+
+// Cuts [0, count) into blocks of `block` (the last may be short) and calls body(begin, end) once a block.
+template <typename Body>
+void parallel_blocks(int64_t count, int64_t block, const Body& body) {
+  const int64_t blocks = (count + block - 1) / block;
+  parallel_for(blocks, [&](int64_t index) {
+    const int64_t begin = index * block;
+    const int64_t end = begin + block < count ? begin + block : count;
+    body(begin, end);
+  });
+}
+
+}  // namespace limbeck
