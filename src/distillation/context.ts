@@ -1,0 +1,39 @@
+import type { Engine } from '../engine/engine.js';
+import type { ChatTemplate } from '../model-files/chat-template.js';
+import type { Tokenizer } from '../model-files/tokenizer.js';
+import type { TeacherClient } from '../teacher-clients/teacher-client.js';
+import type { ChatPrompt } from './prompts.js';
+import type { RunEvent } from './events.js';
+import type { Spec } from './spec.js';
+import type { RunStore } from './store.js';
+
+/** What the core needs of a tokenizer. */
+export type RunTokenizer = Pick<Tokenizer, 'encode' | 'decode' | 'vocabSize' | 'addedTokens'>;
+/** What the core needs of a chat template. */
+export type RunTemplate = Pick<ChatTemplate, 'render'>;
+/** Milliseconds of any origin; only differences are used, and none of them reaches a weight. */
+export type Clock = () => number;
+
+/** Everything a run needs from outside. The caller opens and closes teacher and store; the run opens and closes its engines. */
+export interface RunContext {
+  readonly spec: Spec;
+  readonly store: RunStore;
+  /** The student's directory; read only. */
+  readonly modelDir: string;
+  readonly tokenizer: RunTokenizer;
+  readonly template: RunTemplate;
+  /** Parsed `training_file` and `validation_file` (`parsePrompts`). */
+  readonly trainingPrompts: readonly ChatPrompt[];
+  readonly validationPrompts: readonly ChatPrompt[];
+  readonly teacher: TeacherClient;
+  /** Opens an engine on a model directory; called once for the student and once for each trained control. */
+  readonly openEngine: (modelDir: string) => Promise<Engine>;
+  readonly clock: Clock;
+  /** Bytes this process and its engine may still take, for the memory check; left out, the check is skipped and says so. */
+  readonly freeMemoryBytes?: number;
+  readonly onEvent: (event: RunEvent) => void;
+  /** Whether the `hard` control is trained and the unigram control scored. */
+  readonly controls: 'none' | 'all';
+  /** Counts the attempts on this store, >= 1; greater than that of every attempt before. Names of checkpoints carry it. */
+  readonly epoch: number;
+}
