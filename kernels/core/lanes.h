@@ -1,0 +1,167 @@
+// lanes.h -- sixteen float32 lanes: one AVX-512 register or two AVX2 registers, with the same order of additions in both. Loads and stores need no
+//   alignment. Results do not depend on how the compiler vectorises, which is what makes sums repeatable without -ffast-math.
+#pragma once
+#include <immintrin.h>
+#include <cstdint>
+#include <cstring>
+#include "core/bf16.h"
+
+namespace limbeck {
+
+#ifdef __AVX512F__
+using NativeFloats = __m512;
+using NativeInts = int32_t __attribute__((vector_size(64)));
+using NativeShorts = uint16_t __attribute__((vector_size(32)));
+inline NativeFloats native_fma(NativeFloats a, NativeFloats b, NativeFloats c) { return _mm512_fmadd_ps(a, b, c); }
+#else
+using NativeFloats = __m256;
+using NativeInts = int32_t __attribute__((vector_size(32)));
+using NativeShorts = uint16_t __attribute__((vector_size(16)));
+inline NativeFloats native_fma(NativeFloats a, NativeFloats b, NativeFloats c) { return _mm256_fmadd_ps(a, b, c); }
+#endif
+
+struct Lanes {
+  static constexpr int width = 16;
+  static constexpr int native = sizeof(NativeFloats) / sizeof(float);
+  static constexpr int parts = width / native;
+  NativeFloats part[parts];
+};
+
+inline int64_t round_to_lanes(int64_t count) { return (count + Lanes::width - 1) / Lanes::width * Lanes::width; }
+
+inline Lanes load(const float* from) {
+  Lanes result;
+  std::memcpy(&result, from, sizeof result);
+  return result;
+}
+
+inline void store(float* to, Lanes value) { std::memcpy(to, &value, sizeof value); }
+
+inline Lanes splat(float value) {
+  Lanes result;
+  for (auto& part : result.part) part = value - NativeFloats{};
+  return result;
+}
+
+inline Lanes operator+(Lanes a, Lanes b) {
+  for (int p = 0; p < Lanes::parts; ++p) a.part[p] += b.part[p];
+  return a;
+}
+
+inline Lanes operator-(Lanes a, Lanes b) {
+  for (int p = 0; p < Lanes::parts; ++p) a.part[p] -= b.part[p];
+  return a;
+}
+
+inline Lanes operator*(Lanes a, Lanes b) {
+  for (int p = 0; p < Lanes::parts; ++p) a.part[p] *= b.part[p];
+  return a;
+}
+
+// a b + c, rounded once.
+inline Lanes multiply_add(Lanes a, Lanes b, Lanes c) {
+  for (int p = 0; p < Lanes::parts; ++p) c.part[p] = native_fma(a.part[p], b.part[p], c.part[p]);
+  return c;
+}
+
+inline Lanes larger(Lanes a, Lanes b) {
+  for (int p = 0; p < Lanes::parts; ++p) a.part[p] = a.part[p] > b.part[p] ? a.part[p] : b.part[p];
+  return a;
+}
+
+// Whether any lane of a exceeds its lane of b.
+inline bool any_above(Lanes a, Lanes b) {
+#ifdef __AVX512F__
+  return _mm512_cmp_ps_mask(a.part[0], b.part[0], _CMP_GT_OQ) != 0;
+#else
+  const __m256 above = _mm256_or_ps(_mm256_cmp_ps(a.part[0], b.part[0], _CMP_GT_OQ), _mm256_cmp_ps(a.part[1], b.part[1], _CMP_GT_OQ));
+  return _mm256_movemask_ps(above) != 0;
+#endif
+}
+
+namespace lanes_detail {
+
+inline __m256 fold_halves_sum(Lanes value) {
+#ifdef __AVX512F__
+  return _mm256_add_ps(_mm512_castps512_ps256(value.part[0]), _mm512_extractf32x8_ps(value.part[0], 1));
+#else
+  return _mm256_add_ps(value.part[0], value.part[1]);
+#endif
+}
+
+inline NativeFloats select_bits(NativeInts mask, NativeFloats yes, NativeFloats no) { return mask ? yes : no; }
+
+inline NativeFloats exp_native(NativeFloats x) {
+  // exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; the rounding rides on the mantissa of 1.5 * 2^23. Polynomial: Cephes expf.
+  const NativeFloats zero{};
+  const NativeFloats rounder = zero + 12582912.0f;
+  const NativeInts too_small = x < zero - 87.0f;
+  const NativeFloats bounded = x > zero + 88.0f ? zero + 88.0f : x;
+  const NativeFloats shifted = native_fma(bounded, zero + 1.44269504088896341f, rounder);
+  const NativeFloats n = shifted - rounder;
+  NativeFloats r = native_fma(n, zero - 0.693359375f, bounded);
+  r = native_fma(n, zero + 2.12194440e-4f, r);
+  NativeFloats poly = zero + 1.9875691500e-4f;
+  poly = native_fma(poly, r, zero + 1.3981999507e-3f);
+  poly = native_fma(poly, r, zero + 8.3334519073e-3f);
+  poly = native_fma(poly, r, zero + 4.1665795894e-2f);
+  poly = native_fma(poly, r, zero + 1.6666665459e-1f);
+  poly = native_fma(poly, r, zero + 5.0000001201e-1f);
+  poly = native_fma(poly, r * r, r + 1.0f);
+  NativeInts exponent;
+  std::memcpy(&exponent, &shifted, sizeof exponent);
+  exponent = (exponent + (127 - 0x4b400000)) << 23;
+  NativeFloats power;
+  std::memcpy(&power, &exponent, sizeof power);
+  return select_bits(too_small, zero, poly * power);
+}
+
+}  // namespace lanes_detail
+
+// e^x within 2 units in the last place; exactly 0 below -87 (also at -infinity), e^88 above 88.
+inline Lanes exp(Lanes x) {
+  for (auto& part : x.part) part = lanes_detail::exp_native(part);
+  return x;
+}
+
+inline float reduce_add(Lanes value) {
+  const __m256 eight = lanes_detail::fold_halves_sum(value);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+inline float reduce_max(Lanes value) {
+  float lane[Lanes::width];
+  store(lane, value);
+  float result = lane[0];
+  for (int i = 1; i < Lanes::width; ++i) result = lane[i] > result ? lane[i] : result;
+  return result;
+}
+
+inline Lanes load_bf16(const bf16* from) {
+  Lanes result;
+  for (int p = 0; p < Lanes::parts; ++p) {
+    NativeShorts narrow;
+    std::memcpy(&narrow, from + p * Lanes::native, sizeof narrow);
+    const NativeInts wide = __builtin_convertvector(narrow, NativeInts) << 16;
+    std::memcpy(&result.part[p], &wide, sizeof wide);
+  }
+  return result;
+}
+
+// Rounds as to_bf16 does: to nearest, ties to even; NaN stays NaN.
+inline void store_bf16(bf16* to, Lanes value) {
+  using NativeUnsigned = uint32_t __attribute__((vector_size(sizeof(NativeFloats))));
+  for (int p = 0; p < Lanes::parts; ++p) {
+    NativeUnsigned bits;
+    std::memcpy(&bits, &value.part[p], sizeof bits);
+    const NativeInts is_nan = value.part[p] != value.part[p];
+    const NativeUnsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    const NativeUnsigned quiet = (bits >> 16) | 0x40u;
+    const NativeShorts narrow = __builtin_convertvector(is_nan ? quiet : rounded, NativeShorts);
+    std::memcpy(to + p * Lanes::native, &narrow, sizeof narrow);
+  }
+}
+
+}  // namespace limbeck
