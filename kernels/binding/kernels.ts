@@ -1,7 +1,9 @@
 import { createRequire } from 'node:module';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { chooseLibrary, cpuFlags } from './choose-library.js';
+import { KernelsNotBuilt } from './kernels.errors.js';
 
 /** Element types a tensor can have. */
 export type DType = 'f32' | 'bf16' | 'i32';
@@ -18,7 +20,7 @@ export const LOSS_CODES = { hard: 0, forward_kl: 1, reverse_kl: 2 } as const;
  * The leaf operations, one native call each. Axes: N tokens, D width, I and O a linear layer's in and out, F feed-forward width, C = (Hq + 2 Hkv) K
  * columns of a fused q|k|v row, Hq and Hkv query and key heads, K head width, V vocabulary, R rows with loss, E support entries, B decode slots,
  * L cache length. Every operation checks shapes and dtypes first and throws an Error with `code` `kernels.bad_shape`, `kernels.bad_dtype`,
- * `kernels.bad_handle` or `kernels.out_of_memory` before any work. "+=" adds to what is there. Contracts and formulas: `kernels/ops/<op>.h`.
+ * `kernels.bad_value`, `kernels.bad_handle` or `kernels.out_of_memory` before any work. "+=" adds to what is there. Contracts and formulas: `kernels/ops/<op>.h`.
  */
 export interface Kernels {
   /** Zeroed. Shape of 1 to 4 axes, each >= 0. */
@@ -114,19 +116,21 @@ export interface Kernels {
   sampleToken(logits_BV: Tensor, temperature_B: Tensor, topK_B: Tensor, topP_B: Tensor, keys_B2: Tensor, counters_B4: Tensor, ids_B: Tensor, logProbs_B: Tensor): void;
 }
 
-/** Where the built library stands, or where it should. */
+/** Loads the native library that suits this CPU; only the engine process and the kernels' own tests do. @throws CpuUnsupported @throws KernelsNotBuilt */
+export function loadKernels(): Kernels {
+  const path = kernelLibraryPath();
+  if (!existsSync(path)) throw new KernelsNotBuilt(path);
+  return createRequire(import.meta.url)(path) as Kernels;
+}
+
+/** Where the built library for this CPU stands, or where it should. @throws CpuUnsupported */
 export function kernelLibraryPath(): string {
-  const relative = join('kernels', 'build', 'limbeck_kernels.node');
+  const maxIsa = process.env['ONEDNN_MAX_CPU_ISA'] ?? process.env['DNNL_MAX_CPU_ISA'];
+  const library = chooseLibrary(cpuFlags(readFileSync('/proc/cpuinfo', 'utf8')), maxIsa);
+  const relative = join('kernels', 'build', `limbeck_kernels_${library}.node`);
   const start = dirname(fileURLToPath(import.meta.url));
   for (let dir = start; dir !== dirname(dir); dir = dirname(dir)) {
     if (existsSync(join(dir, relative))) return join(dir, relative);
   }
   return relative;
-}
-
-/** Loads the native library; only the engine process and the kernels' own tests do. @throws Error saying to run `npm run setup` when it is not built. */
-export function loadKernels(): Kernels {
-  const path = kernelLibraryPath();
-  if (!existsSync(path)) throw new Error(`the native kernels are not built (${path} is missing); run \`npm run setup\``);
-  return createRequire(import.meta.url)(path) as Kernels;
 }

@@ -10,10 +10,21 @@ inline int& thread_count() {
   return threads;
 }
 
+// For parallel_for and for oneDNN, whose threads are those of OpenMP on the calling thread.
+inline void set_thread_count(int threads) {
+  thread_count() = threads;
+  omp_set_num_threads(threads);
+}
+
 // Calls body(index) once for every index in [0, count), each on one thread. Bodies must write disjoint memory; sums across indices belong in a
 // buffer of one slot an index, added afterwards in index order. `dynamic` schedules uneven bodies as threads come free, which cannot change results.
+// Bodies must not throw (allocate outside) and must not call gemm.
 template <typename Body>
 void parallel_for(int64_t count, const Body& body) {
+  if (count <= 1 || thread_count() == 1) {
+    for (int64_t index = 0; index < count; ++index) body(index);
+    return;
+  }
 #pragma omp parallel for schedule(dynamic, 1) num_threads(thread_count())
   for (int64_t index = 0; index < count; ++index) body(index);
 }

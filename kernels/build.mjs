@@ -1,0 +1,153 @@
+// Builds the native kernels: the same sources twice, for CPUs with AVX-512 bf16 and for CPUs with AVX2. `node kernels/build.mjs`, or buildKernels().
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const kernelsDir = dirname(fileURLToPath(import.meta.url));
+const rootDir = dirname(kernelsDir);
+const sourceDirs = ['core', 'ops', 'binding'];
+
+const libraries = {
+  avx512: ['-mavx2', '-mfma', '-mf16c', '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512bf16', '-mprefer-vector-width=512'],
+  avx2: ['-mavx2', '-mfma', '-mf16c'],
+};
+
+// Contraction is off so that a*b+c is rounded as written: otherwise the compiler picks, per loop and per version, which products are fused, and one
+// row's bits could depend on its place in a vector. Where fusing pays, the source says std::fma. -fno-math-errno and -fno-trapping-math change
+// no value; they let sqrt and selections become vector instructions. -ffast-math is never used: it reorders sums.
+const compileFlags = ['-std=c++17', '-O3', '-fPIC', '-fopenmp', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math',
+  '-Wall', '-Wextra', '-Wno-psabi', '-DNAPI_VERSION=8'];
+
+/**
+ * Builds what is out of date and nothing else; a source is up to date when the hash of its command, its text and every header it read is unchanged.
+ * Safe beside another build of the same tree: files appear by rename.
+ * @param {{ log?: (line: string) => void }} [options] `log` hears one line a compiled file.
+ * @returns {Promise<string[]>} the paths of the libraries.
+ * @throws {Error} with the compiler's words.
+ */
+export async function buildKernels({ log = () => {} } = {}) {
+  const compiler = process.env.CXX || 'g++';
+  const version = await compilerVersion(compiler);
+  const sources = sourceDirs.flatMap(listSources);
+  const jobs = Object.keys(libraries).flatMap((library) => sources.map((source) => ({ library, source, compiler, version })));
+  const objects = await inParallel(jobs, (job) => compile(job, log));
+  return inParallel(Object.keys(libraries), (library) => {
+    const own = objects.filter((object) => object.library === library);
+    return link({ library, objects: own, compiler, version }, log);
+  });
+}
+
+async function compilerVersion(compiler) {
+  if (!existsSync('/usr/include/dnnl.hpp') && !process.env.CPATH) {
+    throw new Error('oneDNN is missing (/usr/include/dnnl.hpp); install the packages g++ and libdnnl-dev, or run `npm run setup` as root');
+  }
+  try {
+    return (await run(compiler, ['-dumpfullversion', '-dumpmachine'])).stdout.trim();
+  } catch (cause) {
+    throw new Error(`the C++ compiler ${compiler} does not run; install the packages g++ and libdnnl-dev, or run \`npm run setup\` as root`, { cause });
+  }
+}
+
+function listSources(dir) {
+  return readdirSync(join(kernelsDir, dir)).filter((name) => name.endsWith('.cpp')).sort().map((name) => join(dir, name));
+}
+
+async function compile({ library, source, compiler, version }, log) {
+  const outDir = join(kernelsDir, 'build', library);
+  mkdirSync(outDir, { recursive: true });
+  const stem = join(outDir, `${dirname(source)}.${basename(source, '.cpp')}`);
+  const files = { object: `${stem}.o`, depends: `${stem}.d`, key: `${stem}.key` };
+  const args = [...compileFlags, ...libraries[library], `-DLIMBECK_LIBRARY="${library}"`, `-I${kernelsDir}`,
+    `-I${join(rootDir, 'node_modules', 'node-api-headers', 'include')}`, '-c', join(kernelsDir, source)];
+  const command = [compiler, version, ...args].join('\n');
+  const key = compileKey(command, files);
+  if (key && key === readIfThere(files.key)) return { library, path: files.object, key };
+  log(`compiling ${source} for ${library}`);
+  const aside = `${stem}.${process.pid}`;
+  await runCompiler(compiler, [...args, '-MD', '-MF', `${aside}.d`, '-o', `${aside}.o`], [`${aside}.d`, `${aside}.o`]);
+  rmSync(files.key, { force: true });
+  renameSync(`${aside}.o`, files.object);
+  renameSync(`${aside}.d`, files.depends);
+  const builtKey = compileKey(command, files);
+  writeWhole(files.key, builtKey);
+  return { library, path: files.object, key: builtKey };
+}
+
+/** Hash of the command and of every file the last compilation read, or undefined when there was none or one of them is gone. */
+function compileKey(command, files) {
+  const depends = readIfThere(files.depends);
+  if (!depends || !existsSync(files.object)) return undefined;
+  const paths = depends.slice(depends.indexOf(':') + 1).replaceAll('\\\n', ' ').split(/(?<!\\)\s+/).filter(Boolean);
+  const hash = createHash('sha256').update(command);
+  for (const path of paths) {
+    const digest = fileDigest(path.replaceAll('\\ ', ' '));
+    if (!digest) return undefined;
+    hash.update(digest);
+  }
+  return hash.digest('hex');
+}
+
+function fileDigest(path) {
+  try {
+    return createHash('sha256').update(readFileSync(path)).digest('hex');
+  } catch {
+    return undefined;
+  }
+}
+
+async function link({ library, objects, compiler, version }, log) {
+  const path = join(kernelsDir, 'build', `limbeck_kernels_${library}.node`);
+  const keyPath = join(kernelsDir, 'build', library, 'link.key');
+  const args = ['-shared', '-fopenmp', ...objects.map((object) => object.path), '-ldnnl'];
+  const key = createHash('sha256').update([compiler, version, ...args, ...objects.map((object) => object.key)].join('\n')).digest('hex');
+  if (existsSync(path) && readIfThere(keyPath) === key) return path;
+  log(`linking ${basename(path)}`);
+  const aside = `${path}.${process.pid}`;
+  await runCompiler(compiler, [...args, '-o', aside], [aside]);
+  renameSync(aside, path);
+  writeWhole(keyPath, key);
+  return path;
+}
+
+async function runCompiler(compiler, args, outputs) {
+  try {
+    const { stderr } = await run(compiler, args, { maxBuffer: 64 * 1024 * 1024 });
+    if (stderr) process.stderr.write(stderr);
+  } catch (cause) {
+    for (const output of outputs) rmSync(output, { force: true });
+    throw new Error(`${compiler} failed:\n${cause.stderr || cause.message}`, { cause });
+  }
+}
+
+function readIfThere(path) {
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+}
+
+function writeWhole(path, text) {
+  writeFileSync(`${path}.${process.pid}`, text);
+  renameSync(`${path}.${process.pid}`, path);
+}
+
+async function inParallel(items, work) {
+  const results = new Array(items.length);
+  let next = 0;
+  const lane = async () => {
+    for (let index = next++; index < items.length; index = next++) results[index] = await work(items[index]);
+  };
+  await Promise.all(Array.from({ length: Math.min(items.length, availableParallelism()) }, lane));
+  return results;
+}
+
+if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  try {
+    for (const path of await buildKernels({ log: (line) => console.log(line) })) console.log(`ready ${path}`);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  }
+}
