@@ -1,0 +1,139 @@
+import { readFile, readdir, rmdir } from 'node:fs/promises';
+import { availableParallelism, freemem } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { parse as parseYaml } from 'yaml';
+import { secretFromEnvironment } from '../config/secret.js';
+import { parsePrompts, type ChatPrompt } from '../distillation/prompts.js';
+import type { RunReport } from '../distillation/report.js';
+import { runDistillation } from '../distillation/run.js';
+import { parseSpec, type Spec } from '../distillation/spec.js';
+import { HostedEngine } from '../engine/host/hosted-engine.js';
+import { ChatTemplate } from '../model-files/chat-template.js';
+import { Tokenizer } from '../model-files/tokenizer.js';
+import { DirectoryStore } from '../storage/directory-store.js';
+import { VllmTeacherClient } from '../teacher-clients/vllm/vllm-teacher-client.js';
+import { ArgumentInvalid, InputUnreadable, OutDirectoryTaken } from './failure.js';
+import type { ProgressView } from './progress.js';
+
+/** Counts the attempts on an out directory; names of checkpoints carry it. */
+const ATTEMPTS_FILE = 'attempts.json';
+
+export interface JobOptions {
+  /** The YAML file; paths in it are taken from its own directory. */
+  readonly jobFile: string;
+  /** Where everything of the run goes; must be empty unless `resume`. */
+  readonly outDir: string;
+  readonly resume: 'fresh' | 'resume';
+  readonly controls: 'none' | 'all';
+  readonly view: ProgressView;
+  readonly signal: AbortSignal;
+  /** Teacher keys that the caller holds itself, by the name the job gives; others come from the environment. */
+  readonly secrets?: Readonly<Record<string, string>>;
+}
+
+/** Runs one job from its file to its exported student. @throws AppError; before any work when an input is wrong. */
+export async function runJob(options: JobOptions): Promise<RunReport> {
+  const spec = await readSpec(options.jobFile);
+  const inputs = await readInputs(spec, dirname(resolve(options.jobFile)));
+  const taken = await isTaken(options.outDir);
+  if (taken && options.resume === 'fresh') {
+    throw new OutDirectoryTaken(`${options.outDir} is not empty; go on with --resume, or give another directory with --out`);
+  }
+  if (!taken && options.resume === 'resume') throw new OutDirectoryTaken(`${options.outDir} holds no run to resume; leave --resume out to start one`);
+  const store = new DirectoryStore(resolve(options.outDir));
+  const teacher = connectTeacher(spec, inputs.tokenizer, options.secrets ?? {});
+  try {
+    return await runDistillation(
+      {
+        spec,
+        store,
+        ...inputs,
+        teacher,
+        openEngine: (modelDir) => HostedEngine.start({ modelDir, implementation: 'native', threads: availableParallelism() }),
+        clock: () => performance.now(),
+        freeMemoryBytes: freemem(),
+        onEvent: (event) => options.view.show(event),
+        controls: options.controls,
+        epoch: await nextAttempt(store),
+      },
+      options.signal,
+    );
+  } finally {
+    options.view.close();
+    await teacher.close();
+    if (!taken) await removeIfUntouched(store, options.outDir);
+  }
+}
+
+async function readSpec(jobFile: string): Promise<Spec> {
+  const text = await readText(jobFile);
+  let value: unknown;
+  try {
+    value = parseYaml(text);
+  } catch (error) {
+    throw new ArgumentInvalid(`${jobFile} is not YAML: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+  return parseSpec(value);
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new InputUnreadable(`${path} cannot be read (${error instanceof Error ? error.message : String(error)}); check the path and its permissions`, { cause: error });
+  }
+}
+
+interface Inputs {
+  readonly modelDir: string;
+  readonly tokenizer: Tokenizer;
+  readonly template: ChatTemplate;
+  readonly trainingPrompts: readonly ChatPrompt[];
+  readonly validationPrompts: readonly ChatPrompt[];
+}
+
+async function readInputs(spec: Spec, base: string): Promise<Inputs> {
+  const modelDir = resolve(base, spec.model);
+  const prompts = async (file: string): Promise<ChatPrompt[]> => parsePrompts(await readText(resolve(base, file)), file);
+  return {
+    trainingPrompts: await prompts(spec.training_file),
+    validationPrompts: await prompts(spec.validation_file),
+    modelDir,
+    tokenizer: await Tokenizer.load(modelDir),
+    template: await ChatTemplate.load(modelDir),
+  };
+}
+
+function connectTeacher(spec: Spec, tokenizer: Tokenizer, secrets: Readonly<Record<string, string>>): VllmTeacherClient {
+  const { base_url: baseUrl, api_key_env: keyName, model } = spec.method.distillation.teacher;
+  const apiKey = keyName === undefined ? {} : { apiKey: secrets[keyName] ?? secretFromEnvironment(keyName) };
+  return new VllmTeacherClient({ baseUrl, model, vocabSize: tokenizer.vocabSize, ...apiKey });
+}
+
+async function isTaken(dir: string): Promise<boolean> {
+  try {
+    return (await readdir(dir)).length > 0;
+  } catch {
+    return false;
+  }
+}
+
+async function nextAttempt(store: DirectoryStore): Promise<number> {
+  const stored = await store.read(ATTEMPTS_FILE);
+  const attempts = stored === undefined ? 0 : (JSON.parse(Buffer.from(stored).toString('utf8')) as { attempts: number }).attempts;
+  await store.write(ATTEMPTS_FILE, Buffer.from(JSON.stringify({ attempts: attempts + 1 })));
+  return attempts + 1;
+}
+
+/** A refusal before any work leaves no directory behind. */
+async function removeIfUntouched(store: DirectoryStore, outDir: string): Promise<void> {
+  const names = await readdir(outDir).catch(() => []);
+  if (names.length !== 1 || names[0] !== ATTEMPTS_FILE) return;
+  await store.remove(ATTEMPTS_FILE);
+  await rmdir(outDir);
+}
+
+/** Where a job's run goes when the caller does not say. */
+export function defaultOutDir(jobFile: string): string {
+  return join('runs', basename(jobFile).replace(/[.]ya?ml$/, ''));
+}

@@ -1,0 +1,17 @@
+import { Command } from 'commander';
+import { addBenchCommand } from './bench/bench.js';
+import { addDemoCommand } from './demo/demo.js';
+import { addDistillCommand } from './distill.js';
+import { addModelCommands } from './models.js';
+import { addTeacherCommands } from './teacher.js';
+
+/** The whole command line; its actions throw `AppError`s and leave exit statuses to the caller. */
+export function buildProgram(): Command {
+  const program = new Command('limbeck').description('distils a strong language model behind a teacher server into a small student').showHelpAfterError();
+  addDemoCommand(program);
+  addDistillCommand(program);
+  addTeacherCommands(program);
+  addModelCommands(program);
+  addBenchCommand(program);
+  return program;
+}

@@ -1,0 +1,49 @@
+import type { Command } from 'commander';
+import { readTeacherSettings } from '../config/teacher-settings.js';
+import { startTeacherServer } from '../teacher-server/teacher-server.js';
+import { ArgumentInvalid } from './failure.js';
+import { stopOnSignal } from './stop.js';
+
+interface ServeFlags {
+  readonly host: string;
+  readonly port: string;
+  readonly apiKey?: string;
+  readonly maxLogprobs: string;
+  readonly modelName?: string;
+}
+
+/** `teacher serve DIR`: the embedded teacher, until a signal ends it. */
+export function addTeacherCommands(program: Command): void {
+  program
+    .command('teacher')
+    .description('serve a model directory as a teacher')
+    .command('serve')
+    .argument('<dir>', 'a Hugging Face directory; its teacher.onnx is built when missing')
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option('--port <number>', 'port to listen on; 0 takes a free one', '8000')
+    .option('--api-key <key>', 'the key clients must send; left out, none is asked for')
+    .option('--max-logprobs <k>', 'most log-probs a position that a client may ask for', '64')
+    .option('--model-name <name>', "the name clients must ask for (default: the directory's)")
+    .description('serve a model directory with the vLLM dialect')
+    .action(async (dir: string, flags: ServeFlags) => {
+      const server = await startTeacherServer({
+        ...readTeacherSettings(),
+        modelDir: dir,
+        host: flags.host,
+        port: wholeNumber('--port', flags.port, 65_535),
+        maxLogprobs: wholeNumber('--max-logprobs', flags.maxLogprobs, 65_534),
+        ...(flags.apiKey === undefined ? {} : { apiKey: flags.apiKey }),
+        ...(flags.modelName === undefined ? {} : { modelName: flags.modelName }),
+      });
+      process.stdout.write(`serving ${dir} at ${server.url}\n`);
+      const signal = stopOnSignal('closing the server');
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+      await server.close();
+    });
+}
+
+function wholeNumber(option: string, text: string, most: number): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value > most) throw new ArgumentInvalid(`${option} is "${text}"; give a whole number from 0 to ${most}`);
+  return value;
+}
