@@ -58,6 +58,11 @@ inline Lanes operator*(Lanes a, Lanes b) {
   return a;
 }
 
+inline Lanes operator/(Lanes a, Lanes b) {
+  for (int p = 0; p < Lanes::parts; ++p) a.part[p] /= b.part[p];
+  return a;
+}
+
 // a b + c, rounded once.
 inline Lanes multiply_add(Lanes a, Lanes b, Lanes c) {
   for (int p = 0; p < Lanes::parts; ++p) c.part[p] = native_fma(a.part[p], b.part[p], c.part[p]);
@@ -163,5 +168,28 @@ inline void store_bf16(bf16* to, Lanes value) {
     std::memcpy(to + p * Lanes::native, &narrow, sizeof narrow);
   }
 }
+
+// The first `count` lanes, count from 0 to 16: a row's end. Absent lanes load as 0 and are not stored.
+template <typename T>
+Lanes load_first(const T* from, int64_t count) {
+  T lane[Lanes::width] = {};
+  std::memcpy(lane, from, static_cast<size_t>(count) * sizeof(T));
+  if constexpr (sizeof(T) == sizeof(bf16)) return load_bf16(lane);
+  else return load(lane);
+}
+
+template <typename T>
+void store_first(T* to, int64_t count, Lanes value) {
+  T lane[Lanes::width];
+  if constexpr (sizeof(T) == sizeof(bf16)) store_bf16(lane, value);
+  else store(lane, value);
+  std::memcpy(to, lane, static_cast<size_t>(count) * sizeof(T));
+}
+
+// Sixteen lanes of float32 or bf16, by the pointer's type.
+inline Lanes load_lanes(const float* from) { return load(from); }
+inline Lanes load_lanes(const bf16* from) { return load_bf16(from); }
+inline void store_lanes(float* to, Lanes value) { store(to, value); }
+inline void store_lanes(bf16* to, Lanes value) { store_bf16(to, value); }
 
 }  // namespace limbeck
