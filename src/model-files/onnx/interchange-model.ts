@@ -1,0 +1,62 @@
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { ModelDirectory } from '../model-directory.js';
+import { cacheNames, flatNames } from './cache-names.js';
+import { addDecoder, addHead, type Decoder } from './decoder-graph.js';
+import { DecoderWeights } from './decoder-weights.js';
+import { GraphBuilder, type Value } from './graph-builder.js';
+import { writeOnnx } from './write-onnx.js';
+
+/**
+ * Writes `<outDir>/onnx/model.onnx`, float32, one file (transformers.js loads that name, and no second one, unless told otherwise), with the names
+ * of Hugging Face exports. Inputs: `input_ids` and `position_ids` int64 [B, S], `attention_mask` int64 [B, T], `past_key_values.{i}.key|value` [B, Hkv, P, K].
+ * Outputs: `logits` [B, S, V], `present.{i}.key|value` [B, Hkv, T, K]. T = P + S; P may be 0; padding may stand left or right.
+ * @param outDir defaults to `modelDir`.
+ * @returns the path of the file. @throws OnnxTooLarge
+ */
+export async function writeInterchangeModel(modelDir: string, outDir: string = modelDir): Promise<string> {
+  const model = await ModelDirectory.open(modelDir);
+  try {
+    const path = join(outDir, 'onnx', 'model.onnx');
+    await mkdir(dirname(path), { recursive: true });
+    await writeOnnx(path, interchangeGraph({ config: model.config, weights: new DecoderWeights(model) }).build());
+    return path;
+  } finally {
+    await model.close();
+  }
+}
+
+function interchangeGraph(decoder: Decoder): GraphBuilder {
+  const { layers, kvHeads, headDim, hiddenSize, vocabSize } = decoder.config;
+  const graph = new GraphBuilder('limbeck_interchange');
+  const inputIds_BS = graph.input('input_ids', 'int64', ['batch', 'sequence']);
+  const attentionMask = graph.input('attention_mask', 'int64', ['batch', 'total_sequence']);
+  const positionIds_BS = graph.input('position_ids', 'int64', ['batch', 'sequence']);
+  const past = cacheNames('past_key_values', layers);
+  const present = cacheNames('present', layers);
+  for (const name of flatNames(past)) graph.input(name, 'float32', ['batch', kvHeads, 'past_sequence', headDim]);
+  const mask_B1ST = addCausalMask(graph, { inputIds_BS, attentionMask_BT: attentionMask, pastKey: past[0].key });
+  const hidden_BSD = addDecoder(graph, decoder, { inputs: { inputIds_BS, positionIds_BS, mask_B1ST, past }, cache: { kind: 'present', layers: present } });
+  const logits_NV = addHead(graph, decoder, graph.node('Reshape', [hidden_BSD, graph.ints(-1, hiddenSize)]));
+  const shape = graph.node('Concat', [graph.node('Shape', [inputIds_BS]), graph.ints(vocabSize)], { attributes: { axis: { int: 0 } } });
+  graph.node('Reshape', [logits_NV, shape], { as: 'logits' });
+  graph.output('logits', 'float32', ['batch', 'sequence', vocabSize]);
+  for (const name of flatNames(present)) graph.output(name, 'float32', ['batch', kvHeads, 'total_sequence', headDim]);
+  return graph;
+}
+
+/** Position s of the new ones stands at P + s and sees itself and every unpadded position before it, bool [B, 1, S, T]. A padded row thus sees something, and never gives NaN. */
+function addCausalMask(graph: GraphBuilder, from: { readonly inputIds_BS: Value; readonly attentionMask_BT: Value; readonly pastKey: Value }): Value {
+  const past = graph.node('Gather', [graph.node('Shape', [from.pastKey]), graph.int(2)], { as: 'past_length' });
+  const sequence = graph.node('Gather', [graph.node('Shape', [from.inputIds_BS]), graph.int(1)], { as: 'sequence_length' });
+  const total = graph.node('Add', [past, sequence], { as: 'total_length' });
+  const query = graph.node('Range', [past, total, graph.int(1)]);
+  const query_S1 = graph.node('Unsqueeze', [query, graph.ints(1)], { as: 'query_S1' });
+  const key_T = graph.node('Range', [graph.int(0), total, graph.int(1)], { as: 'key_T' });
+  const before_ST = graph.node('Less', [key_T, query_S1], { as: 'before_ST' });
+  const self_ST = graph.node('Equal', [key_T, query_S1], { as: 'self_ST' });
+  const real_BT = graph.node('Greater', [from.attentionMask_BT, graph.int(0)], { as: 'real_BT' });
+  const real_B11T = graph.node('Unsqueeze', [real_BT, graph.ints(1, 2)], { as: 'real_B11T' });
+  const earlier_B1ST = graph.node('And', [real_B11T, before_ST], { as: 'earlier_B1ST' });
+  return graph.node('Or', [earlier_B1ST, self_ST], { as: 'mask_B1ST' });
+}
