@@ -118,6 +118,18 @@ export class BatchTooLarge extends AppError {
   readonly kind = 'invalid';
 }
 
+/** A sampling or scoring request breaks its contract, raised before any work; says which sequence and rule. */
+export class RequestInvalid extends AppError {
+  readonly code = 'engine.request_invalid';
+  readonly kind = 'invalid';
+}
+
+/** The gradient of a step is infinite or not a number. The step was not taken: gradients are dropped, weights and moments stay. */
+export class GradientNotFinite extends AppError {
+  readonly code = 'engine.gradient_not_finite';
+  readonly kind = 'invalid';
+}
+
 /** The checkpoint cannot be loaded; says which file and why. */
 export class CheckpointInvalid extends AppError {
   readonly code = 'engine.checkpoint_invalid';
