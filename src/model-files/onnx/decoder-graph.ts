@@ -78,16 +78,17 @@ class DecoderBlock {
     const { graph, inputs } = this;
     const { heads, kvHeads, headDim } = this.decoder.config;
     const name = `model.layers.${layer}.self_attn`;
+    const added = cache.kind === 'new' ? cache.layers[layer] : { key: `${name}.key`, value: `${name}.value` };
+    const all = cache.kind === 'present' ? cache.layers[layer] : { key: `${name}.all_keys`, value: `${name}.all_values` };
     const normed = addNorm(graph, this.decoder, { hidden: hidden_BSD, name: `model.layers.${layer}.input_layernorm` });
-    const own = cache.layers[layer];
     const query = this.rotated(this.split(normed, `${name}.q_proj`, heads), `${name}.query`);
-    const key = this.rotated(this.split(normed, `${name}.k_proj`, kvHeads), cache.kind === 'new' ? own.key : `${name}.key`);
-    const value = this.split(normed, `${name}.v_proj`, kvHeads, cache.kind === 'new' ? own.value : undefined);
+    const key = this.rotated(this.split(normed, `${name}.k_proj`, kvHeads), added.key);
+    const value = this.split(normed, `${name}.v_proj`, kvHeads, added.value);
     const past = inputs.past[layer];
     const mixed = `${name}.mixed`;
     graph.nodeWithResults('Attention', [query, key, value, inputs.mask_B1ST, past.key, past.value], {
       attributes: { scale: { float: 1 / Math.sqrt(headDim) } },
-      as: cache.kind === 'present' ? [mixed, own.key, own.value] : [mixed],
+      as: [mixed, all.key, all.value],
     });
     const rows_BSHK = graph.node('Transpose', [mixed], { attributes: { perm: { ints: [0, 2, 1, 3] } }, as: `${mixed}_BSHK` });
     const rows = graph.node('Reshape', [rows_BSHK, graph.ints(0, 0, heads * headDim)], { as: `${mixed}_BSD` });
