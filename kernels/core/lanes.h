@@ -86,15 +86,11 @@ inline bool any_above(Lanes a, Lanes b) {
 
 namespace lanes_detail {
 
-inline __m256 fold_halves_sum(Lanes value) {
-#ifdef __AVX512F__
-  return _mm256_add_ps(_mm512_castps512_ps256(value.part[0]), _mm512_extractf32x8_ps(value.part[0], 1));
-#else
-  return _mm256_add_ps(value.part[0], value.part[1]);
-#endif
+inline __m256 fold_halves(Lanes value) {
+  __m256 half[2];
+  std::memcpy(&half, &value, sizeof half);
+  return _mm256_add_ps(half[0], half[1]);
 }
-
-inline NativeFloats select_bits(NativeInts mask, NativeFloats yes, NativeFloats no) { return mask ? yes : no; }
 
 inline NativeFloats exp_native(NativeFloats x) {
   // exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; the rounding rides on the mantissa of 1.5 * 2^23. Polynomial: Cephes expf.
@@ -118,7 +114,7 @@ inline NativeFloats exp_native(NativeFloats x) {
   exponent = (exponent + (127 - 0x4b400000)) << 23;
   NativeFloats power;
   std::memcpy(&power, &exponent, sizeof power);
-  return select_bits(too_small, zero, poly * power);
+  return too_small ? zero : poly * power;
 }
 
 }  // namespace lanes_detail
@@ -130,7 +126,7 @@ inline Lanes exp(Lanes x) {
 }
 
 inline float reduce_add(Lanes value) {
-  const __m256 eight = lanes_detail::fold_halves_sum(value);
+  const __m256 eight = lanes_detail::fold_halves(value);
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));

@@ -1,0 +1,65 @@
+// attention.h -- scaled dot-product attention (Vaswani et al. 2017) with grouped heads (Ainslie et al. 2023), never storing a score matrix.
+//   N = tokens of all sequences laid end to end; Hq query heads, Hkv key and value heads, query head h reads kv head h / (Hq / Hkv); K = head width.
+//   A row of qkv holds [q heads | k heads | v heads], C = (Hq + 2 Hkv) K columns; positions are already rotated into q and k.
+//     s_ij = q_i . k_j / sqrt(K)   for j <= i inside one sequence         p_ij = exp(s_ij - lse_i),   lse_i = log sum_j exp(s_ij)
+//     out_i = sum_j p_ij v_j
+//   Backward, with delta_i = out_i . dout_i (Dao et al. 2022, algorithm 4):
+//     dv_j = sum_i p_ij dout_i      ds_ij = p_ij (dout_i . v_j - delta_i) / sqrt(K)      dq_i = sum_j ds_ij k_j      dk_j = sum_i ds_ij q_i
+//   dk and dv are summed over the group's query heads. Inputs are widened to float32, arithmetic is float32, results are rounded once at the end.
+//   Bits depend neither on the number of threads nor on what else lies in the batch.
+#pragma once
+#include <cstdint>
+#include "core/bf16.h"
+#include "core/status.h"
+
+namespace limbeck {
+
+struct HeadShape {
+  int64_t Hq, Hkv, K;  // each >= 1; Hq a multiple of Hkv
+};
+
+struct AttentionShape {
+  int64_t N;          // >= 0
+  int64_t sequences;  // S1 - 1, >= 0
+  HeadShape heads;
+};
+
+struct AttentionForward {
+  const bf16* qkv_NC;
+  const int32_t* cu_seqlens_S1;  // ascending from 0 to N
+  bf16* out_NHK;                 // [N, Hq K], overwritten
+  float* lse_NH;                 // [N, Hq], overwritten; natural log
+};
+
+struct AttentionBackward {
+  const bf16* dout_NHK;
+  const bf16* qkv_NC;
+  const bf16* out_NHK;  // out and lse as the forward left them
+  const float* lse_NH;
+  const int32_t* cu_seqlens_S1;
+  bf16* dqkv_NC;  // overwritten; none of the inputs
+};
+
+// A cache holds B slots of L rows of Hkv K columns.
+struct DecodeShape {
+  int64_t N, B, L;
+  HeadShape heads;
+};
+
+struct AttentionDecode {
+  const bf16* qkv_NC;          // only the q columns are read
+  const int32_t* slots_N;      // [0, B)
+  const int32_t* positions_N;  // [0, L): row n attends to cache rows 0 ... positions_N[n] of its slot
+  const bf16* k_cache;
+  const bf16* v_cache;
+  bf16* out_NHK;  // overwritten
+};
+
+namespace cpu {
+
+Status attention_forward(const AttentionShape&, const AttentionForward&);
+Status attention_backward(const AttentionShape&, const AttentionBackward&);
+Status attention_decode(const DecodeShape&, const AttentionDecode&);
+
+}  // namespace cpu
+}  // namespace limbeck
