@@ -1,0 +1,169 @@
+import { setImmediate } from 'node:timers/promises';
+import { Aborted } from '../../common/errors.js';
+import type { ModelConfig } from '../../model-files/config.js';
+import { BatchInvalid } from '../../tokens/batch.js';
+import { type LossSpec, type LossSums, ROW_METRICS } from '../../tokens/loss.js';
+import type { TargetBlock } from '../../tokens/target.js';
+import { type CheckpointRef, type Completion, Engine, type EngineInfo, type OptimStep, type SampleRequest, type ScoreRequest } from '../engine.js';
+import { gradientNorm, type Moments, stepAdamW, zeroMoments } from './adamw.js';
+import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import { Decoder } from './decoder.js';
+import { evaluateRow } from './losses.js';
+import { toMatrices } from './parameters.js';
+import { checkLossBatch, checkSampleRequest, checkScoreRequest, type ReferenceBatch, targetRow } from './requests.js';
+import { complete } from './sampler.js';
+import { type ExactTargetBlock, roundBlock, scoreSequence } from './scorer.js';
+import { type Matrix, Tape } from './tape.js';
+import { readWeights, writeWeights } from './weight-files.js';
+
+/** The oracle of the tests: an engine in plain float64, one thread, every formula spelled out. For tiny models only. */
+export class ReferenceEngine extends Engine {
+  #decoder: Decoder;
+  #moments: Moments;
+
+  private constructor(decoder: Decoder) {
+    super();
+    this.#decoder = decoder;
+    this.#moments = zeroMoments(decoder.parameters);
+  }
+
+  /** Reads a Hugging Face directory of Llama architecture. */
+  static async open(modelDir: string): Promise<ReferenceEngine> {
+    const { config, weights } = await readWeights(modelDir);
+    return ReferenceEngine.fromWeights(config, weights);
+  }
+
+  /** Copies `weights`, which are under their Hugging Face names and row-major. */
+  static fromWeights(config: ModelConfig, weights: ReadonlyMap<string, Float64Array>): ReferenceEngine {
+    return new ReferenceEngine(new Decoder(config, toMatrices(config, weights)));
+  }
+
+  override async forward(batch: ReferenceBatch, loss: LossSpec, signal?: AbortSignal): Promise<LossSums> {
+    this.#checkBatch(batch, loss);
+    await this.#turn('forward', signal);
+    const logits_RV = this.#decoder.logits(new Tape(), batch, batch.rows_R);
+    await this.#turn('forward', signal);
+    return evaluateRows(batch, loss, { logits_RV, normalizer: 1 });
+  }
+
+  override async forwardBackward(batch: ReferenceBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums> {
+    this.#checkBatch(batch, loss);
+    if (!(normalizer > 0 && normalizer < Infinity)) throw new BatchInvalid(`the normalizer is ${normalizer}; it must be finite and > 0`);
+    await this.#turn('forwardBackward', signal);
+    const tape = new Tape();
+    const logits_RV = this.#decoder.logits(tape, batch, batch.rows_R);
+    await this.#turn('forwardBackward', signal);
+    const sums = evaluateRows(batch, loss, { logits_RV, normalizer });
+    tape.backward();
+    await this.#turn('forwardBackward', signal);
+    return sums;
+  }
+
+  override async optimStep(step: OptimStep): Promise<{ readonly gradNorm: number }> {
+    const { parameters } = this.#decoder;
+    const gradNorm = gradientNorm(parameters);
+    this.#moments = stepAdamW(parameters, this.#moments, { ...step, gradNorm });
+    this.#forgetGradients();
+    return { gradNorm };
+  }
+
+  override async *sample(request: SampleRequest, signal?: AbortSignal): AsyncGenerator<Completion> {
+    checkSampleRequest(request, this.#decoder.config.vocabSize);
+    for (const [index, prompt] of request.prompts.entries()) {
+      yield await complete(this.#decoder, { ...request, prompt, index }, () => this.#turn('sample', signal));
+    }
+  }
+
+  override async *score(request: ScoreRequest, signal?: AbortSignal): AsyncGenerator<TargetBlock> {
+    for await (const block of this.scoreExactly(request, signal)) yield roundBlock(block);
+  }
+
+  /** `score` without rounding to float32. */
+  async *scoreExactly(request: ScoreRequest, signal?: AbortSignal): AsyncGenerator<ExactTargetBlock> {
+    checkScoreRequest(request, this.#decoder.config.vocabSize);
+    for (const [index, sequence] of request.sequences.entries()) {
+      await this.#turn('score', signal);
+      yield scoreSequence(this.#decoder, sequence, { index, k: request.k });
+    }
+  }
+
+  override async save(dir: string): Promise<CheckpointRef> {
+    return await writeCheckpoint(dir, this.#decoder.config, { weights: await this.readWeights(), moments: this.#moments });
+  }
+
+  override async load(ref: CheckpointRef): Promise<void> {
+    const { config } = this.#decoder;
+    const { weights, moments } = await readCheckpoint(ref, config);
+    this.#decoder = new Decoder(config, toMatrices(config, weights));
+    this.#moments = moments;
+  }
+
+  override async exportWeights(dir: string): Promise<void> {
+    await writeWeights(dir, this.#decoder.config, await this.readWeights());
+  }
+
+  override async describe(): Promise<EngineInfo> {
+    const { config, parameters } = this.#decoder;
+    return {
+      implementation: 'reference',
+      vocabSize: config.vocabSize,
+      parameters: [...parameters.values()].reduce((sum, { values }) => sum + values.length, 0),
+      layers: config.layers,
+      maxPositions: config.maxPositions,
+      threads: 1,
+      build: `reference float64 v8=${process.versions.v8}`,
+      losses: { forward_kl: 'native', reverse_kl: 'native', hard: 'native' },
+      step: this.#moments.step,
+    };
+  }
+
+  override async close(): Promise<void> {}
+
+  /** Copies of the gradients held since the last `optimStep`, under their Hugging Face names. */
+  async readGradients(): Promise<Map<string, Float64Array>> {
+    return this.#copy(({ gradient }) => gradient);
+  }
+
+  /** Copies of the weights, under their Hugging Face names. */
+  async readWeights(): Promise<Map<string, Float64Array>> {
+    return this.#copy(({ values }) => values);
+  }
+
+  #copy(part: (matrix: Matrix) => Float64Array): Map<string, Float64Array> {
+    return new Map([...this.#decoder.parameters].map(([name, matrix]) => [name, part(matrix).slice()]));
+  }
+
+  #checkBatch(batch: ReferenceBatch, loss: LossSpec): void {
+    checkLossBatch(batch, loss, this.#decoder.config.vocabSize);
+  }
+
+  // Lets an abort arrive; computing between two turns never yields.
+  async #turn(what: string, signal: AbortSignal | undefined): Promise<void> {
+    await setImmediate();
+    if (!signal?.aborted) return;
+    this.#forgetGradients();
+    throw new Aborted(what);
+  }
+
+  #forgetGradients(): void {
+    for (const { gradient } of this.#decoder.parameters.values()) gradient.fill(0);
+  }
+}
+
+// Fills the gradient of the logits with that of sum(weight x loss) / normalizer.
+function evaluateRows(batch: ReferenceBatch, loss: LossSpec, { logits_RV, normalizer }: { logits_RV: Matrix; normalizer: number }): LossSums {
+  const V = logits_RV.columns;
+  const rowMetrics_RM = new Float32Array(logits_RV.rows * ROW_METRICS.length);
+  let lossNats = 0;
+  let weightSum = 0;
+  for (let r = 0; r < logits_RV.rows; r++) {
+    const logits_V = logits_RV.values.subarray(r * V, (r + 1) * V);
+    const { metrics_M, dLogits_V } = evaluateRow(loss.kind, logits_V, { label: batch.labels_R[r], target: targetRow(batch.targets, r) });
+    const weight = batch.weights_R[r];
+    dLogits_V.forEach((d, j) => (logits_RV.gradient[r * V + j] = (d * weight) / normalizer));
+    rowMetrics_RM.set(metrics_M, r * ROW_METRICS.length);
+    lossNats += weight * metrics_M[ROW_METRICS.indexOf('loss')];
+    weightSum += weight;
+  }
+  return { lossNats, weightSum, rowMetrics_RM };
+}
