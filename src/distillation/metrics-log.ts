@@ -1,0 +1,29 @@
+import type { StepMetrics } from './events.js';
+import type { RunStore } from './store.js';
+
+const FILE = 'metrics.jsonl';
+const ORDER: readonly StepMetrics['stage'][] = ['distill', 'align'];
+
+/** `metrics.jsonl`: a record for each step, in order. */
+export class MetricsLog {
+  constructor(private readonly store: RunStore) {}
+
+  async add(metrics: StepMetrics): Promise<void> {
+    await this.store.append(FILE, Buffer.from(`${JSON.stringify(metrics)}\n`));
+  }
+
+  /** Forgets the records from a step on, which will be taken again, and a last line that a crash cut off. */
+  async rewind(stage: StepMetrics['stage'], firstStep: number): Promise<void> {
+    const bytes = await this.store.read(FILE);
+    if (bytes === undefined) return;
+    const lines = Buffer.from(bytes).toString('utf8').split('\n').slice(0, -1);
+    const kept = lines.filter((line) => comesBefore(line, stage, firstStep));
+    await this.store.write(FILE, Buffer.from(kept.map((line) => `${line}\n`).join('')));
+  }
+}
+
+function comesBefore(line: string, stage: StepMetrics['stage'], firstStep: number): boolean {
+  const [, name, step] = /^\{"stage":"(distill|align)","step":(\d+),/.exec(line) ?? [];
+  const place = ORDER.findIndex((known) => known === name);
+  return place < ORDER.indexOf(stage) || (name === stage && Number(step) < firstStep);
+}
