@@ -136,6 +136,12 @@ export class CheckpointInvalid extends AppError {
   readonly kind = 'invalid';
 }
 
+/** A checkpoint or export could not be written, for example because the disk is full. Nothing is left of it; the engine can go on. */
+export class WriteFailed extends AppError {
+  readonly code = 'engine.write_failed';
+  readonly kind = 'unavailable';
+}
+
 /** The engine broke; only `close` may be called afterwards. */
 export class EngineFailed extends AppError {
   readonly code = 'engine.failed';

@@ -1,7 +1,7 @@
 import { Aborted, AppError, type ErrorKind } from '../../common/errors.js';
 import { BatchInvalid } from '../../tokens/batch.js';
 import { TargetInvalid } from '../../tokens/target.js';
-import { BatchTooLarge, CheckpointInvalid, EngineFailed, GradientNotFinite, RequestInvalid } from '../engine.js';
+import { BatchTooLarge, CheckpointInvalid, EngineFailed, GradientNotFinite, RequestInvalid, WriteFailed } from '../engine.js';
 import type { WireError } from './protocol.js';
 
 const ABORTED_SUFFIX = ' was stopped on request';
@@ -27,6 +27,7 @@ const revivers: Readonly<Record<string, (message: string) => AppError>> = {
   'engine.request_invalid': (message) => new RequestInvalid(message),
   'engine.gradient_not_finite': (message) => new GradientNotFinite(message),
   'engine.checkpoint_invalid': (message) => new CheckpointInvalid(message),
+  'engine.write_failed': (message) => new WriteFailed(message),
   'engine.failed': (message) => new EngineFailed(message),
 };
 

@@ -1,0 +1,171 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { access, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { z } from 'zod';
+import type { Kernels } from '../../../kernels/binding/kernels.js';
+import { writeFileAtomic } from '../../model-files/atomic.js';
+import { configJson } from '../../model-files/config.js';
+import { SafetensorsFile, writeSafetensors } from '../../model-files/safetensors.js';
+import { CheckpointInvalid, EngineFailed, type CheckpointRef } from '../engine.js';
+import { elements, type ParameterSet } from './parameters.js';
+
+/** What training carries from step to step besides the step itself; one file each. */
+const STATES = ['master', 'm', 'v'] as const;
+const MANIFEST = 'checkpoint.json';
+
+const manifestSchema = z.strictObject({
+  format: z.literal(1),
+  step: z.int().min(0),
+  build: z.string(),
+  config: z.record(z.string(), z.unknown()),
+  files: z.strictObject({ master: fileSchema(), m: fileSchema(), v: fileSchema() }),
+});
+
+function fileSchema() {
+  return z.strictObject({ bytes: z.int().min(8), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
+}
+
+type Manifest = z.infer<typeof manifestSchema>;
+type FileRecord = Manifest['files']['master'];
+
+/** What a checkpoint holds or is loaded into. */
+export interface TrainingState {
+  readonly kernels: Kernels;
+  readonly parameters: ParameterSet;
+  /** Instruction set, threads and library versions of this process. */
+  readonly build: string;
+}
+
+/** Writes a checkpoint aside, durable and checksummed, and renames it to `ref.dir`. @throws CheckpointInvalid when that exists. */
+export async function writeCheckpoint(state: TrainingState, { dir, step }: CheckpointRef): Promise<void> {
+  if (await exists(dir)) throw new CheckpointInvalid(`${dir} exists already; a checkpoint is written into a new directory`);
+  const aside = join(dirname(dir), `.${basename(dir)}.${process.pid}.partial`);
+  await rm(aside, { recursive: true, force: true });
+  await mkdir(aside, { recursive: true });
+  try {
+    const files = { master: await writeState(state, aside, 'master'), m: await writeState(state, aside, 'm'), v: await writeState(state, aside, 'v') };
+    const manifest = { format: 1, step, build: state.build, config: configJson(state.parameters.config), files };
+    await writeFileAtomic(join(aside, MANIFEST), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
+    await rename(aside, dir);
+    await syncDirectory(dirname(dir));
+  } catch (error) {
+    await rm(aside, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/**
+ * Reads a checkpoint into the engine after every file has been checked. @returns the build that wrote it.
+ * @throws CheckpointInvalid with nothing changed; EngineFailed when a checked file could not be read again.
+ */
+export async function readCheckpoint(state: TrainingState, ref: CheckpointRef): Promise<{ build: string }> {
+  const manifest = await readManifest(ref, state.parameters);
+  for (const name of STATES) await checkFile(join(ref.dir, fileName(name)), manifest.files[name], state.parameters);
+  state.parameters.startTraining();
+  try {
+    for (const name of STATES) await readState(state, ref.dir, name);
+  } catch (error) {
+    throw new EngineFailed(`the checkpoint in ${ref.dir} could not be read again after it was checked`, { cause: error });
+  }
+  state.parameters.roundWeights();
+  state.parameters.dropGradients();
+  return { build: manifest.build };
+}
+
+function fileName(name: (typeof STATES)[number]): string {
+  return `${name}.safetensors`;
+}
+
+async function writeState({ parameters }: TrainingState, dir: string, name: (typeof STATES)[number]): Promise<FileRecord> {
+  const path = join(dir, fileName(name));
+  const tensors = Array.from(parameters.copies(name), ({ part, values }) => ({
+    name: part.name,
+    dtype: 'F32' as const,
+    shape: part.shape,
+    bytes: new Uint8Array(values.buffer),
+  }));
+  await writeSafetensors(path, tensors);
+  return describeFile(path);
+}
+
+async function describeFile(path: string): Promise<FileRecord> {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
+  return { bytes: (await stat(path)).size, sha256: hash.digest('hex') };
+}
+
+async function readManifest({ dir, step }: CheckpointRef, parameters: ParameterSet): Promise<Manifest> {
+  const path = join(dir, MANIFEST);
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw new CheckpointInvalid(`${path} cannot be read; a whole checkpoint directory is needed`, { cause: error });
+  }
+  const manifest = parseManifest(text, path);
+  if (manifest.step !== step) throw new CheckpointInvalid(`${path} is of step ${manifest.step}; step ${step} was asked for`);
+  if (JSON.stringify(manifest.config) !== JSON.stringify(configJson(parameters.config))) {
+    throw new CheckpointInvalid(`${path} belongs to a model of another configuration`);
+  }
+  return manifest;
+}
+
+function parseManifest(text: string, path: string): Manifest {
+  try {
+    return manifestSchema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new CheckpointInvalid(`${path} is not the manifest of a checkpoint of this version: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+async function checkFile(path: string, wanted: FileRecord, parameters: ParameterSet): Promise<void> {
+  let found: FileRecord;
+  try {
+    found = await describeFile(path);
+  } catch (error) {
+    throw new CheckpointInvalid(`${path} cannot be read`, { cause: error });
+  }
+  if (found.bytes !== wanted.bytes) throw new CheckpointInvalid(`${path} has ${found.bytes} bytes; its manifest says ${wanted.bytes}`);
+  if (found.sha256 !== wanted.sha256) throw new CheckpointInvalid(`${path} is damaged: its sha256 is ${found.sha256}; its manifest says ${wanted.sha256}`);
+  const file = await SafetensorsFile.open(path);
+  try {
+    for (const { part } of parameters.windows('master')) {
+      const entry = file.entries.get(part.name);
+      if (entry?.dtype !== 'F32' || entry.shape.join() !== part.shape.join()) throw new CheckpointInvalid(`${path} needs ${part.name} as F32 [${part.shape.join(', ')}]`);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function readState({ kernels, parameters }: TrainingState, dir: string, name: (typeof STATES)[number]): Promise<void> {
+  const file = await SafetensorsFile.open(join(dir, fileName(name)));
+  try {
+    for (const { part, tensor } of parameters.windows(name)) {
+      const { bytes } = await file.read(part.name);
+      const values = new Float32Array(elements(part.shape));
+      new Uint8Array(values.buffer).set(bytes);
+      kernels.write(tensor, values);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,41 @@
+import type { Tensor } from '../../../kernels/binding/kernels.js';
+import type { Activation, HeadGeometry, Operations } from './operations.js';
+import type { DecoderParameters } from './parameters.js';
+
+/** N rows to run through the decoder, and how each layer mixes them along time. */
+export interface Pass {
+  readonly rows: number;
+  /** i32 [N] each. */
+  readonly tokens_N: Tensor;
+  readonly positions_N: Tensor;
+  /** Turns a layer's rotated q|k|v rows, bf16 [N, C], into attention's output, bf16 [N, Hq K]. */
+  readonly mix: (layer: number, qkv: Activation) => Activation;
+  /** Awaited between layers: the event loop turns, and an abort may throw. */
+  readonly breathe?: () => Promise<void>;
+}
+
+/** What of the model's configuration shapes the computation. */
+export interface DecoderShape extends HeadGeometry {
+  readonly rmsNormEps: number;
+  readonly intermediateSize: number;
+}
+
+/**
+ * The Llama decoder: pre-norm blocks of rotary grouped-query attention and SwiGLU on a float32 residual stream (Touvron et al. 2023).
+ * @returns the hidden states after the final norm, bf16 [N, D].
+ */
+export async function decode(ops: Operations, parameters: DecoderParameters, shape: DecoderShape, pass: Pass): Promise<Activation> {
+  const { rows, positions_N } = pass;
+  const eps = shape.rmsNormEps;
+  const stream = ops.embedding(pass.tokens_N, parameters.embedding, rows);
+  let delta: Activation | undefined;
+  for (const [index, layer] of parameters.layers.entries()) {
+    const qkv = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.attentionNorm, eps, rows }), layer.qkv, rows);
+    ops.rope(qkv, { positions_N, invFreq: parameters.invFreq, geometry: shape });
+    delta = ops.linear(pass.mix(index, qkv), layer.out, rows);
+    const gateUp = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.feedForwardNorm, eps, rows }), layer.gateUp, rows);
+    delta = ops.linear(ops.swiglu(gateUp, { rows, width: shape.intermediateSize }), layer.down, rows);
+    await pass.breathe?.();
+  }
+  return ops.addAndNorm(stream, delta, { weight: parameters.norm, eps, rows });
+}

@@ -1,0 +1,112 @@
+import { LOSS_CODES, NO_TENSOR, type Tensor } from '../../../kernels/binding/kernels.js';
+import { BatchInvalid, type PackedBatch, type PackedTargets } from '../../tokens/batch.js';
+import { ROW_METRICS, type LossSpec, type LossSums } from '../../tokens/loss.js';
+import { decode } from './decoder.js';
+import { Operations, type Activation } from './operations.js';
+import { packedPositions } from './packing.js';
+import { inferencePlan, reserve, trainingPlan, type EngineCore, type PassSize } from './plan.js';
+import { Tape } from './tape.js';
+
+const COLUMNS = ROW_METRICS.length;
+
+/** A batch with its loss. `normalizer` makes it a training pass: gradients of sum / normalizer are added to the parameters'. */
+export interface LossPass {
+  readonly batch: PackedBatch;
+  readonly loss: LossSpec;
+  readonly normalizer?: number;
+  /** Awaited between layers; may throw to stop. */
+  readonly breathe: () => Promise<void>;
+}
+
+/** @throws BatchInvalid, BatchTooLarge before any work. */
+export async function runLoss(core: EngineCore, pass: LossPass): Promise<LossSums> {
+  const { batch, loss, normalizer } = pass;
+  checkRunnable(core, pass);
+  if (batch.rows_R.length === 0) return { lossNats: 0, weightSum: 0, rowMetrics_RM: new Float32Array(0) };
+  const size: PassSize = { rows: batch.tokens_N.length, picked: batch.rows_R.length, support: batch.targets?.ids_E.length };
+  const what = `a batch of ${size.rows} tokens`;
+  if (normalizer === undefined) reserve(core, inferencePlan(core.config, size), { what, extraBytes: 0 });
+  else {
+    reserve(core, trainingPlan(core.config, size), { what, extraBytes: core.parameters.trainingBytes });
+    core.parameters.startTraining();
+  }
+  const tape = normalizer === undefined ? undefined : new Tape();
+  const hidden_RD = await hiddenRows(core, new Operations(core.kernels, core.arena, tape), pass);
+  const rowMetrics_RM = applyHead(core, { batch, loss, normalizer }, hidden_RD);
+  await tape?.backward(pass.breathe);
+  return { ...sums(batch.weights_R, rowMetrics_RM), rowMetrics_RM };
+}
+
+function checkRunnable({ config }: EngineCore, { batch, loss, normalizer }: LossPass): void {
+  if (loss.kind !== 'hard' && !batch.targets) throw new BatchInvalid(`the loss ${loss.kind} needs targets; the batch has none`);
+  if (normalizer !== undefined && !(normalizer > 0 && normalizer < Infinity)) throw new BatchInvalid(`the normalizer is ${normalizer}; it must be finite and > 0`);
+  const { cuSeqlens_S1: cu } = batch;
+  for (let s = 1; s < cu.length; s++) {
+    const length = cu[s] - cu[s - 1];
+    if (length > config.maxPositions) throw new BatchInvalid(`sequence ${s - 1} has ${length} tokens; this model has ${config.maxPositions} positions`);
+  }
+}
+
+async function hiddenRows({ config, parameters }: EngineCore, ops: Operations, { batch, breathe }: LossPass): Promise<Activation> {
+  const rows = batch.tokens_N.length;
+  const cuSeqlens_S1 = ops.input(batch.cuSeqlens_S1);
+  const hidden_ND = await decode(ops, parameters, config, {
+    rows,
+    tokens_N: ops.input(batch.tokens_N),
+    positions_N: ops.input(packedPositions(batch.cuSeqlens_S1)),
+    mix: (_layer, qkv) => ops.attention(qkv, { cuSeqlens_S1, geometry: config, rows }),
+    breathe,
+  });
+  return ops.gather(hidden_ND, ops.input(batch.rows_R), { rows, picked: batch.rows_R.length, width: config.hiddenSize });
+}
+
+// Head, loss and, in training, the gradients that start the way back.
+function applyHead(core: EngineCore, { batch, loss, normalizer }: Omit<LossPass, 'breathe'>, hidden_RD: Activation): Float32Array {
+  const { kernels, arena, parameters, config } = core;
+  const picked = batch.rows_R.length;
+  const isTraining = normalizer !== undefined;
+  if (isTraining) hidden_RD.grad = arena.take('bf16', [picked, config.hiddenSize]);
+  const metrics_RM = arena.take('f32', [picked, COLUMNS]);
+  const scale = 1 / (normalizer ?? 1);
+  const targets = targetTensors(core, batch.targets);
+  kernels.distillHead(
+    LOSS_CODES[loss.kind], hidden_RD.value, parameters.head.weight, intTensor(core, batch.labels_R), floatTensor(core, batch.weights_R.map((weight) => weight * scale)),
+    targets.offsets_R1, targets.ids_E, targets.logProbs_E, targets.tail_R,
+    metrics_RM, hidden_RD.grad, isTraining ? parameters.head.grad : NO_TENSOR,
+  );
+  const rowMetrics_RM = new Float32Array(picked * COLUMNS);
+  kernels.read(metrics_RM, rowMetrics_RM);
+  return rowMetrics_RM;
+}
+
+function targetTensors(core: EngineCore, targets: PackedTargets | undefined): Record<keyof PackedTargets, Tensor> {
+  if (!targets) return { offsets_R1: NO_TENSOR, ids_E: NO_TENSOR, logProbs_E: NO_TENSOR, tail_R: NO_TENSOR };
+  return {
+    offsets_R1: intTensor(core, targets.offsets_R1),
+    ids_E: intTensor(core, targets.ids_E),
+    logProbs_E: floatTensor(core, targets.logProbs_E),
+    tail_R: floatTensor(core, targets.tail_R),
+  };
+}
+
+function intTensor({ kernels, arena }: EngineCore, values: Int32Array): Tensor {
+  const tensor = arena.take('i32', [values.length]);
+  kernels.write(tensor, values);
+  return tensor;
+}
+
+function floatTensor({ kernels, arena }: EngineCore, values: Float32Array): Tensor {
+  const tensor = arena.take('f32', [values.length]);
+  kernels.write(tensor, values);
+  return tensor;
+}
+
+function sums(weights_R: Float32Array, rowMetrics_RM: Float32Array): { lossNats: number; weightSum: number } {
+  let lossNats = 0;
+  let weightSum = 0;
+  for (let r = 0; r < weights_R.length; r++) {
+    lossNats += weights_R[r] * rowMetrics_RM[r * COLUMNS];
+    weightSum += weights_R[r];
+  }
+  return { lossNats, weightSum };
+}

@@ -1,0 +1,210 @@
+import { loadKernels } from '../../../kernels/binding/kernels.js';
+import { Aborted, AppError } from '../../common/errors.js';
+import { ModelDirectory } from '../../model-files/model-directory.js';
+import { checkBatch, type PackedBatch } from '../../tokens/batch.js';
+import type { LossSpec, LossSums } from '../../tokens/loss.js';
+import type { TargetBlock } from '../../tokens/target.js';
+import { Engine, EngineFailed, WriteFailed, type CheckpointRef, type Completion, type EngineInfo, type OptimStep, type SampleRequest, type ScoreRequest } from '../engine.js';
+import { AdamW } from './adamw.js';
+import { Arena } from './arena.js';
+import { readCheckpoint, writeCheckpoint, type TrainingState } from './checkpoint.js';
+import { runLoss, type LossPass } from './loss-pass.js';
+import { ParameterSet } from './parameters.js';
+import type { EngineCore } from './plan.js';
+import { checkSampleRequest, checkScoreRequest } from './requests.js';
+import { sampleAll } from './sampler.js';
+import { scoreAll } from './scorer.js';
+import { breathe, Turns } from './turns.js';
+import { readWeights, writeWeights } from './weights.js';
+
+/** How to open a native engine. */
+export interface NativeOptions {
+  /** A Hugging Face model directory of Llama architecture. */
+  readonly modelDir: string;
+  /** Compute threads, >= 1; one setting for the whole process. Bits depend on it. */
+  readonly threads: number;
+  /** Most bytes the engine may plan for; without it, what the machine has free. */
+  readonly memoryLimitBytes?: number;
+  /** Told what an operator should know, for example that a resume is not exact. Default: dropped. */
+  readonly onWarning?: (message: string) => void;
+}
+
+/**
+ * The engine over our own kernels: bf16 weights and activations; residual stream, norms, gradients, moments and master weights in float32. A stream
+ * of `sample` or `score` holds its turn until it is read to its end or left.
+ */
+export class NativeEngine extends Engine {
+  private readonly turns = new Turns();
+  private readonly optimizer: AdamW;
+  private step = 0;
+  private failure: EngineFailed | undefined;
+  private state: 'open' | 'closed' = 'open';
+
+  private constructor(
+    private readonly core: EngineCore,
+    private readonly options: NativeOptions,
+  ) {
+    super();
+    this.optimizer = new AdamW(core.kernels, core.parameters);
+  }
+
+  /** Loads the kernels and the weights. @throws what `ModelDirectory.open` throws for a directory that is incomplete or damaged. */
+  static async open(options: NativeOptions): Promise<NativeEngine> {
+    const kernels = loadKernels();
+    kernels.setThreads(options.threads);
+    const directory = await ModelDirectory.open(options.modelDir);
+    const parameters = new ParameterSet(kernels, directory.config);
+    try {
+      await readWeights(kernels, directory, parameters);
+    } catch (error) {
+      parameters.free();
+      throw error;
+    } finally {
+      await directory.close();
+    }
+    const { config } = directory;
+    return new NativeEngine({ kernels, arena: new Arena(kernels), parameters, config, memoryLimitBytes: options.memoryLimitBytes }, options);
+  }
+
+  forward(batch: PackedBatch, loss: LossSpec, signal?: AbortSignal): Promise<LossSums> {
+    return this.inTurn(() => this.runLoss({ batch, loss, breathe: () => breathe('forward', signal) }));
+  }
+
+  forwardBackward(batch: PackedBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums> {
+    return this.inTurn(() => this.runLoss({ batch, loss, normalizer, breathe: () => breathe('forwardBackward', signal) }));
+  }
+
+  optimStep(step: OptimStep): Promise<{ readonly gradNorm: number }> {
+    return this.inTurn(() => {
+      const gradNorm = this.optimizer.apply(step, this.step + 1);
+      this.step++;
+      return Promise.resolve({ gradNorm });
+    });
+  }
+
+  sample(request: SampleRequest, signal?: AbortSignal): AsyncIterable<Completion> {
+    return this.streamInTurn(() => {
+      checkSampleRequest(request, this.core.config);
+      return sampleAll(this.core, request, () => breathe('sample', signal));
+    });
+  }
+
+  score(request: ScoreRequest, signal?: AbortSignal): AsyncIterable<TargetBlock> {
+    return this.streamInTurn(() => {
+      checkScoreRequest(request, this.core.config);
+      return scoreAll(this.core, request, () => breathe('score', signal));
+    });
+  }
+
+  save(dir: string): Promise<CheckpointRef> {
+    return this.inTurn(async () => {
+      this.core.parameters.startTraining();
+      const ref = { dir, step: this.step };
+      await written(dir, () => writeCheckpoint(this.trainingState(), ref));
+      return ref;
+    });
+  }
+
+  load(ref: CheckpointRef): Promise<void> {
+    return this.inTurn(async () => {
+      const state = this.trainingState();
+      const { build } = await readCheckpoint(state, ref);
+      this.step = ref.step;
+      if (build !== state.build) {
+        this.options.onWarning?.(`${ref.dir} was written by "${build}" and is continued by "${state.build}": the run goes on, but not bit for bit`);
+      }
+    });
+  }
+
+  exportWeights(dir: string): Promise<void> {
+    return this.inTurn(() => written(dir, () => writeWeights(this.core.kernels, this.core.parameters, dir)));
+  }
+
+  describe(): Promise<EngineInfo> {
+    const { kernels, parameters, config } = this.core;
+    return Promise.resolve({
+      implementation: 'native',
+      vocabSize: config.vocabSize,
+      parameters: parameters.count,
+      layers: config.layers,
+      maxPositions: config.maxPositions,
+      threads: this.options.threads,
+      build: kernels.buildInfo(),
+      losses: { hard: 'native', forward_kl: 'native', reverse_kl: 'native' },
+      step: this.step,
+    });
+  }
+
+  /** The gradients held since the last `optimStep`, by Hugging Face name; zeros before training begins. For tests and diagnosis. */
+  readGradients(): Promise<Map<string, Float32Array>> {
+    return this.inTurn(() => {
+      this.core.parameters.startTraining();
+      return Promise.resolve(new Map(Array.from(this.core.parameters.copies('grad'), ({ part, values }) => [part.name, values])));
+    });
+  }
+
+  async close(): Promise<void> {
+    const endTurn = await this.turns.take();
+    if (this.state === 'open') {
+      this.core.arena.free();
+      this.core.parameters.free();
+      this.optimizer.free();
+    }
+    this.state = 'closed';
+    this.failure ??= new EngineFailed('the engine was closed');
+    endTurn();
+  }
+
+  private async runLoss(pass: LossPass): Promise<LossSums> {
+    checkBatch(pass.batch, this.core.config.vocabSize);
+    await pass.breathe();
+    return runLoss(this.core, pass);
+  }
+
+  private trainingState(): TrainingState {
+    const { kernels, parameters } = this.core;
+    return { kernels, parameters, build: kernels.buildInfo() };
+  }
+
+  private async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const endTurn = await this.turns.take();
+    try {
+      if (this.failure) throw this.failure;
+      return await work();
+    } catch (error) {
+      throw this.settle(error);
+    } finally {
+      endTurn();
+    }
+  }
+
+  private async *streamInTurn<T>(open: () => AsyncIterable<T>): AsyncGenerator<T> {
+    const endTurn = await this.turns.take();
+    try {
+      if (this.failure) throw this.failure;
+      yield* open();
+    } catch (error) {
+      throw this.settle(error);
+    } finally {
+      endTurn();
+    }
+  }
+
+  // Leaves the engine in the state that its contract promises after `error`. @returns the error to throw.
+  private settle(error: unknown): AppError {
+    if (error instanceof Aborted) this.core.parameters.dropGradients();
+    if (error instanceof AppError && !(error instanceof EngineFailed)) return error;
+    this.failure ??= error instanceof EngineFailed ? error : new EngineFailed(`the native engine broke: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    return this.failure;
+  }
+}
+
+// A full disk or a missing right is no fault of the engine, which can go on.
+async function written(dir: string, write: () => Promise<void>): Promise<void> {
+  try {
+    await write();
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw new WriteFailed(`${dir} could not be written: ${error instanceof Error ? error.message : String(error)}; nothing is left there`, { cause: error });
+  }
+}

@@ -1,0 +1,188 @@
+import { NO_TENSOR, type DType, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
+import type { Arena } from './arena.js';
+import type { Parameter } from './parameters.js';
+import type { Tape } from './tape.js';
+
+/**
+ * A tensor on its way through the network. Every activation has exactly one consumer; its backward sets `grad`, and the producer's backward
+ * uses both and gives both back.
+ */
+export interface Activation {
+  /** `NO_TENSOR` once nobody needs it. */
+  value: Tensor;
+  grad: Tensor;
+}
+
+/** What attention needs to know of the model. */
+export interface HeadGeometry {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/** One layer's cache, bf16 [B, L, Hkv K] each. */
+export interface LayerCache {
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+/** Where decode rows stand: i32 [N] each. */
+export interface CachePlace {
+  readonly slots_N: Tensor;
+  readonly positions_N: Tensor;
+}
+
+/**
+ * The operations of a decoder over N rows of width D. With a tape each also pushes its backward; without one, inputs are given back as soon as
+ * they are used, so that an evaluation needs the memory of one layer.
+ */
+export class Operations {
+  constructor(
+    private readonly kernels: Kernels,
+    private readonly arena: Arena,
+    private readonly tape?: Tape,
+  ) {}
+
+  /** An i32 input of the pass. */
+  input(values: Int32Array): Tensor {
+    const tensor = this.arena.take('i32', [values.length]);
+    this.kernels.write(tensor, values);
+    return tensor;
+  }
+
+  /** The start of the residual stream: f32 [N, D]. */
+  embedding(tokens_N: Tensor, table: Parameter, rows: number): Activation {
+    const stream = this.fresh('f32', [rows, table.shape[1]]);
+    this.kernels.embeddingForward(tokens_N, table.weight, stream.value);
+    if (this.tape) {
+      stream.grad = this.arena.take('f32', [rows, table.shape[1]]);
+      this.kernels.zero(stream.grad);
+      this.tape.push(() => {
+        this.kernels.embeddingBackward(tokens_N, stream.grad, table.grad);
+        this.arena.give(stream.grad);
+      });
+    }
+    return stream;
+  }
+
+  /** Adds `delta` (a sublayer's output, bf16 [N, D]) to the stream and normalises the sum: bf16 [N, D]. */
+  addAndNorm(stream: Activation, delta: Activation | undefined, { weight, eps, rows }: { weight: Parameter; eps: number; rows: number }): Activation {
+    const width = weight.shape[0];
+    const out = this.fresh('bf16', [rows, width]);
+    const rstd_N = this.arena.take('f32', [rows]);
+    if (this.tape && delta) {
+      // The norm before still needs its own sum when gradients come back.
+      const sum = this.arena.take('f32', [rows, width]);
+      this.kernels.convert(stream.value, sum);
+      stream.value = sum;
+    }
+    const residual = stream.value;
+    this.kernels.rmsNormForward(residual, delta?.value ?? NO_TENSOR, weight.weight, eps, out.value, rstd_N);
+    if (delta) this.release(delta);
+    if (!this.tape) this.arena.give(rstd_N);
+    this.tape?.push(() => {
+      if (delta) delta.grad = this.arena.take('bf16', [rows, width]);
+      this.kernels.rmsNormBackward(out.grad, residual, weight.weight, rstd_N, stream.grad, weight.grad, delta?.grad ?? NO_TENSOR);
+      this.finish(out);
+      this.arena.give(residual);
+      this.arena.give(rstd_N);
+    });
+    return out;
+  }
+
+  /** bf16 [N, O] = x . weight^T. */
+  linear(x: Activation, weight: Parameter, rows: number): Activation {
+    const [outWidth, inWidth] = weight.shape;
+    const out = this.fresh('bf16', [rows, outWidth]);
+    this.kernels.linearForward(x.value, weight.weight, out.value);
+    if (!this.tape) this.release(x);
+    this.tape?.push(() => {
+      x.grad = this.arena.take('bf16', [rows, inWidth]);
+      this.kernels.linearBackwardInput(out.grad, weight.weight, x.grad);
+      this.kernels.linearBackwardWeight(out.grad, x.value, weight.grad);
+      this.finish(out);
+    });
+    return out;
+  }
+
+  /** Rotates the q and k columns in place. */
+  rope(qkv: Activation, { positions_N, invFreq, geometry }: { positions_N: Tensor; invFreq: Tensor; geometry: HeadGeometry }): void {
+    const { heads, kvHeads } = geometry;
+    this.kernels.ropeForward(qkv.value, positions_N, invFreq, heads, kvHeads);
+    this.tape?.push(() => this.kernels.ropeBackward(qkv.grad, positions_N, invFreq, heads, kvHeads));
+  }
+
+  /** Causal attention inside each packed sequence: bf16 [N, Hq K]. */
+  attention(qkv: Activation, { cuSeqlens_S1, geometry, rows }: { cuSeqlens_S1: Tensor; geometry: HeadGeometry; rows: number }): Activation {
+    const { heads, kvHeads, headDim } = geometry;
+    const out = this.fresh('bf16', [rows, heads * headDim]);
+    const lse = this.arena.take('f32', [rows, heads]);
+    this.kernels.attentionForward(qkv.value, cuSeqlens_S1, heads, kvHeads, out.value, lse);
+    if (!this.tape) {
+      this.arena.give(lse);
+      this.release(qkv);
+    }
+    this.tape?.push(() => {
+      qkv.grad = this.arena.take('bf16', [rows, (heads + 2 * kvHeads) * headDim]);
+      this.kernels.attentionBackward(out.grad, qkv.value, out.value, lse, cuSeqlens_S1, heads, kvHeads, qkv.grad);
+      this.finish(out);
+      this.arena.give(lse);
+    });
+    return out;
+  }
+
+  /** Remembers the keys and values of these rows for later decode steps; has no gradient. */
+  cache(qkv: Activation, cache: LayerCache, { place, kvHeads }: { place: CachePlace; kvHeads: number }): void {
+    this.kernels.kvWrite(qkv.value, place.slots_N, place.positions_N, kvHeads, cache.k, cache.v);
+  }
+
+  /** One query row a slot over the cached rows, its own included: bf16 [N, Hq K]; has no gradient. */
+  attentionDecode(qkv: Activation, cache: LayerCache, { place, geometry, rows }: { place: CachePlace; geometry: HeadGeometry; rows: number }): Activation {
+    const { heads, kvHeads, headDim } = geometry;
+    const out = this.fresh('bf16', [rows, heads * headDim]);
+    this.kernels.attentionDecode(qkv.value, place.slots_N, place.positions_N, heads, kvHeads, cache.k, cache.v, out.value);
+    this.release(qkv);
+    return out;
+  }
+
+  /** bf16 [N, F] = silu(gate) * up of the two halves of each row. */
+  swiglu(gateUp: Activation, shape: { rows: number; width: number }): Activation {
+    const out = this.fresh('bf16', [shape.rows, shape.width]);
+    this.kernels.swigluForward(gateUp.value, out.value);
+    if (!this.tape) this.release(gateUp);
+    this.tape?.push(() => {
+      this.kernels.swigluBackward(out.grad, gateUp.value, gateUp.value);
+      gateUp.grad = gateUp.value;
+      gateUp.value = NO_TENSOR;
+      this.finish(out);
+    });
+    return out;
+  }
+
+  /** Picks rows: bf16 [R, D]. */
+  gather(x: Activation, rows_R: Tensor, shape: { rows: number; picked: number; width: number }): Activation {
+    const out = this.fresh('bf16', [shape.picked, shape.width]);
+    this.kernels.gatherRows(x.value, rows_R, out.value);
+    if (!this.tape) this.release(x);
+    this.tape?.push(() => {
+      x.grad = this.arena.take('bf16', [shape.rows, shape.width]);
+      this.kernels.scatterRows(out.grad, rows_R, x.grad);
+      this.finish(out);
+    });
+    return out;
+  }
+
+  private fresh(dtype: DType, shape: readonly number[]): Activation {
+    return { value: this.arena.take(dtype, shape), grad: NO_TENSOR };
+  }
+
+  private release(activation: Activation): void {
+    this.arena.give(activation.value);
+    activation.value = NO_TENSOR;
+  }
+
+  private finish(activation: Activation): void {
+    this.arena.give(activation.grad);
+    if (activation.value !== NO_TENSOR) this.arena.give(activation.value);
+  }
+}

@@ -1,0 +1,170 @@
+import { drawWords } from '../../common/philox.js';
+import type { Tensor } from '../../../kernels/binding/kernels.js';
+import type { Completion, SampleRequest } from '../engine.js';
+import { decode } from './decoder.js';
+import { Operations, type Activation, type CachePlace, type LayerCache } from './operations.js';
+import { groupByTokens, packedPositions, packIds } from './packing.js';
+import { bf16Bytes, inferencePlan, reserve, type EngineCore } from './plan.js';
+import { Slots, type Running } from './slots.js';
+
+/** Most prompt tokens that enter the caches in one pass. */
+const PREFILL_TOKENS = 2048;
+
+type Breathe = () => Promise<void>;
+
+/**
+ * Writes every completion of a request: prompts enter their slots' caches packed, then each step draws one id for every running sequence.
+ * `breathe` is awaited between steps and may throw to stop. @throws BatchTooLarge before any work.
+ */
+export async function* sampleAll(core: EngineCore, request: SampleRequest, breathe: Breathe): AsyncGenerator<Completion> {
+  if (request.prompts.length === 0) return;
+  const run = new SampleRun(core, request, breathe);
+  try {
+    yield* run.completions();
+  } finally {
+    run.free();
+  }
+}
+
+class SampleRun {
+  private readonly slots: Slots;
+  private readonly caches: readonly LayerCache[];
+
+  constructor(
+    private readonly core: EngineCore,
+    private readonly request: SampleRequest,
+    private readonly breathe: Breathe,
+  ) {
+    this.slots = new Slots(request);
+    this.caches = this.allocateCaches();
+  }
+
+  async *completions(): AsyncGenerator<Completion> {
+    for (let begun = this.slots.admit(); begun.length + this.slots.active().length > 0; begun = this.slots.admit()) {
+      for (const group of groupByTokens(begun, ({ index }) => this.prompt(index).length, PREFILL_TOKENS)) {
+        yield* this.draw(group, await this.prefill(group));
+      }
+      const active = this.slots.active();
+      await this.breathe();
+      if (active.length > 0) yield* this.draw(active, await this.step(active));
+    }
+  }
+
+  free(): void {
+    for (const { k, v } of this.caches) {
+      this.core.kernels.free(k);
+      this.core.kernels.free(v);
+    }
+  }
+
+  /** Runs whole prompts. @returns the hidden state of each one's last token: bf16 [B, D]. */
+  private async prefill(group: readonly Running[]): Promise<Activation> {
+    const { config, kernels, arena, parameters } = this.core;
+    const { tokens_N, cuSeqlens_S1 } = packIds(group.map(({ index }) => this.prompt(index)));
+    const rows = tokens_N.length;
+    arena.reset(this.plan(rows, group.length));
+    const ops = new Operations(kernels, arena);
+    const positions = packedPositions(cuSeqlens_S1);
+    const place: CachePlace = { slots_N: ops.input(slotOfToken(group, cuSeqlens_S1)), positions_N: ops.input(positions) };
+    const packed = { cuSeqlens_S1: ops.input(cuSeqlens_S1), geometry: config, rows };
+    const hidden_ND = await decode(ops, parameters, config, {
+      rows,
+      tokens_N: ops.input(tokens_N),
+      positions_N: place.positions_N,
+      mix: (layer, qkv) => {
+        ops.cache(qkv, this.caches[layer], { place, kvHeads: config.kvHeads });
+        return ops.attention(qkv, packed);
+      },
+      breathe: this.breathe,
+    });
+    const last_B = ops.input(cuSeqlens_S1.subarray(1).map((end) => end - 1));
+    return ops.gather(hidden_ND, last_B, { rows, picked: group.length, width: config.hiddenSize });
+  }
+
+  /** Runs the newest id of each sequence. @returns the hidden states, bf16 [B, D]. */
+  private step(active: readonly Running[]): Promise<Activation> {
+    const { config, kernels, arena, parameters } = this.core;
+    const rows = active.length;
+    arena.reset(this.plan(rows, rows));
+    const ops = new Operations(kernels, arena);
+    const place: CachePlace = {
+      slots_N: ops.input(Int32Array.from(active, ({ slot }) => slot)),
+      positions_N: ops.input(Int32Array.from(active, ({ index, ids }) => this.prompt(index).length + ids.length - 1)),
+    };
+    return decode(ops, parameters, config, {
+      rows,
+      tokens_N: ops.input(Int32Array.from(active, ({ ids }) => ids[ids.length - 1])),
+      positions_N: place.positions_N,
+      mix: (layer, qkv) => {
+        ops.cache(qkv, this.caches[layer], { place, kvHeads: config.kvHeads });
+        return ops.attentionDecode(qkv, this.caches[layer], { place, geometry: config, rows });
+      },
+    });
+  }
+
+  /** Draws the next id of each sequence from its hidden state. @returns the completions that ended. */
+  private draw(running: readonly Running[], hidden_BD: Activation): Completion[] {
+    const { kernels, arena, parameters, config } = this.core;
+    const { temperature, topK, topP } = this.request.sampling;
+    const rows = running.length;
+    const logits_BV = arena.take('f32', [rows, config.vocabSize]);
+    kernels.linearForward(hidden_BD.value, parameters.head.weight, logits_BV);
+    const { keys, counters } = this.randomWords(running);
+    const ids_B = arena.take('i32', [rows]);
+    const logProbs_B = arena.take('f32', [rows]);
+    kernels.sampleToken(
+      logits_BV, this.written(new Float32Array(rows).fill(temperature), [rows]), this.written(new Int32Array(rows).fill(topK), [rows]),
+      this.written(new Float32Array(rows).fill(topP), [rows]), this.written(keys, [rows, 2]), this.written(counters, [rows, 4]), ids_B, logProbs_B,
+    );
+    const ids = new Int32Array(rows);
+    const logProbs = new Float32Array(rows);
+    kernels.read(ids_B, ids);
+    kernels.read(logProbs_B, logProbs);
+    return running.map((entry, row) => this.slots.append(entry, ids[row], logProbs[row])).filter((ended) => ended !== undefined);
+  }
+
+  private randomWords(running: readonly Running[]): { keys: Int32Array; counters: Int32Array } {
+    const keys = new Int32Array(2 * running.length);
+    const counters = new Int32Array(4 * running.length);
+    for (const [row, { index, ids }] of running.entries()) {
+      const words = drawWords({ ...this.request.key, sample: this.request.prompts[index].sample, position: ids.length });
+      keys.set(words.key, 2 * row);
+      counters.set(words.counter, 4 * row);
+    }
+    return { keys, counters };
+  }
+
+  private written(values: Int32Array | Float32Array, shape: readonly number[]): Tensor {
+    const tensor = this.core.arena.take(values instanceof Float32Array ? 'f32' : 'i32', shape);
+    this.core.kernels.write(tensor, values);
+    return tensor;
+  }
+
+  private prompt(index: number): Int32Array {
+    return this.request.prompts[index].ids_T;
+  }
+
+  private plan(rows: number, picked: number): ReturnType<typeof inferencePlan> {
+    return inferencePlan(this.core.config, { rows, picked, outputs: picked * this.core.config.vocabSize });
+  }
+
+  private allocateCaches(): LayerCache[] {
+    const { kernels, config } = this.core;
+    const { prompts, sampling } = this.request;
+    const lengths = prompts.map(({ ids_T }) => ids_T.length);
+    const slots = Slots.count(this.request);
+    // The last id of a completion is drawn but never read back, so it needs no place.
+    const shape = [slots, Math.max(...lengths) + sampling.maxTokens - 1, config.kvHeads * config.headDim];
+    const elements = shape[0] * shape[1] * shape[2];
+    const prefillRows = Math.max(...groupByTokens(lengths, (length) => length, PREFILL_TOKENS).map((group) => group.reduce((sum, length) => sum + length, 0)));
+    const cacheBytes = 2 * config.layers * bf16Bytes(elements);
+    reserve(this.core, this.plan(prefillRows, slots), { what: `sampling in ${slots} slots of ${shape[1]} tokens`, extraBytes: cacheBytes });
+    return Array.from({ length: config.layers }, () => ({ k: kernels.alloc('bf16', shape), v: kernels.alloc('bf16', shape) }));
+  }
+}
+
+function slotOfToken(group: readonly Running[], cuSeqlens_S1: Int32Array): Int32Array {
+  const slots_N = new Int32Array(cuSeqlens_S1[group.length]);
+  for (const [s, { slot }] of group.entries()) slots_N.fill(slot, cuSeqlens_S1[s], cuSeqlens_S1[s + 1]);
+  return slots_N;
+}

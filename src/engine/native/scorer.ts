@@ -1,0 +1,112 @@
+import type { ScoreSequence, TargetBlock } from '../../tokens/target.js';
+import type { ScoreRequest } from '../engine.js';
+import { decode } from './decoder.js';
+import { Operations } from './operations.js';
+import { groupByTokens, packedPositions, packIds, type PackedIds } from './packing.js';
+import { inferencePlan, reserve, type EngineCore } from './plan.js';
+
+/** Most tokens scored in one pass; a longer sequence stands alone. */
+const SCORE_TOKENS = 2048;
+
+interface Indexed extends ScoreSequence {
+  readonly index: number;
+}
+
+/** What the head says of R rows: its top k, best first, the label's log-prob, and the mass outside both. */
+interface HeadScores {
+  readonly k: number;
+  readonly labels_R: Int32Array;
+  readonly topIds_RK: Int32Array;
+  readonly topLogProbs_RK: Float32Array;
+  readonly labelLogProbs_R: Float32Array;
+  readonly tail_R: Float32Array;
+}
+
+/** Scores sequences in request order, packed. `breathe` is awaited between layers and may throw to stop. @throws BatchTooLarge before its pass. */
+export async function* scoreAll(core: EngineCore, request: ScoreRequest, breathe: () => Promise<void>): AsyncGenerator<TargetBlock> {
+  const sequences = request.sequences.map((sequence, index) => ({ ...sequence, index }));
+  for (const group of groupByTokens(sequences, ({ ids_T }) => ids_T.length, SCORE_TOKENS)) {
+    yield* await scoreGroup(core, group, { k: request.k, breathe });
+  }
+}
+
+async function scoreGroup(core: EngineCore, group: readonly Indexed[], { k, breathe }: { k: number; breathe: () => Promise<void> }): Promise<TargetBlock[]> {
+  const packed = packIds(group.map(({ ids_T }) => ids_T));
+  const rows_R = askedRows(group, packed);
+  const scores = rows_R.length === 0 ? noScores(k) : await scoreRows(core, packed, { rows_R, k, breathe });
+  let row = 0;
+  return group.map((sequence) => {
+    const begin = row;
+    row += sequence.ids_T.length - sequence.from;
+    return block(sequence.index, scores, { begin, end: row });
+  });
+}
+
+function askedRows(group: readonly Indexed[], { cuSeqlens_S1 }: PackedIds): Int32Array {
+  return Int32Array.from(group.flatMap(({ ids_T, from }, s) => Array.from({ length: ids_T.length - from }, (_, r) => cuSeqlens_S1[s] + from - 1 + r)));
+}
+
+async function scoreRows(core: EngineCore, packed: PackedIds, asked: { rows_R: Int32Array; k: number; breathe: () => Promise<void> }): Promise<HeadScores> {
+  const { kernels, arena, parameters, config } = core;
+  const { rows_R, k, breathe } = asked;
+  const rows = packed.tokens_N.length;
+  const picked = rows_R.length;
+  reserve(core, inferencePlan(config, { rows, picked, outputs: picked * k }), { what: `scoring ${rows} tokens`, extraBytes: 0 });
+  const ops = new Operations(kernels, arena);
+  const attention = { cuSeqlens_S1: ops.input(packed.cuSeqlens_S1), geometry: config, rows };
+  const hidden_ND = await decode(ops, parameters, config, {
+    rows,
+    tokens_N: ops.input(packed.tokens_N),
+    positions_N: ops.input(packedPositions(packed.cuSeqlens_S1)),
+    mix: (_layer, qkv) => ops.attention(qkv, attention),
+    breathe,
+  });
+  const hidden_RD = ops.gather(hidden_ND, ops.input(rows_R), { rows, picked, width: config.hiddenSize });
+  const labels_R = rows_R.map((row) => packed.tokens_N[row + 1]);
+  const topIds = arena.take('i32', [picked, k]);
+  const topLogProbs = arena.take('f32', [picked, k]);
+  const labelLogProbs = arena.take('f32', [picked]);
+  const tail = arena.take('f32', [picked]);
+  kernels.scoreHead(hidden_RD.value, parameters.head.weight, ops.input(labels_R), topIds, topLogProbs, labelLogProbs, tail);
+  const scores = { ...noScores(k), labels_R, topIds_RK: new Int32Array(picked * k), topLogProbs_RK: new Float32Array(picked * k) };
+  const rest = { labelLogProbs_R: new Float32Array(picked), tail_R: new Float32Array(picked) };
+  kernels.read(topIds, scores.topIds_RK);
+  kernels.read(topLogProbs, scores.topLogProbs_RK);
+  kernels.read(labelLogProbs, rest.labelLogProbs_R);
+  kernels.read(tail, rest.tail_R);
+  return { ...scores, ...rest };
+}
+
+function noScores(k: number): HeadScores {
+  const none = new Float32Array(0);
+  return { k, labels_R: new Int32Array(0), topIds_RK: new Int32Array(0), topLogProbs_RK: none, labelLogProbs_R: none, tail_R: none };
+}
+
+// A row's support is its top k, and the label behind them when it is not among them.
+function block(index: number, scores: HeadScores, { begin, end }: { begin: number; end: number }): TargetBlock {
+  const { k, labels_R, topIds_RK, topLogProbs_RK, labelLogProbs_R, tail_R } = scores;
+  const rows = end - begin;
+  const offsets_R1 = new Int32Array(rows + 1);
+  const ids_S = new Int32Array(rows * (k + 1));
+  const logProbs_S = new Float32Array(rows * (k + 1));
+  let at = 0;
+  for (let row = begin; row < end; row++) {
+    const ids = topIds_RK.subarray(row * k, (row + 1) * k);
+    ids_S.set(ids, at);
+    logProbs_S.set(topLogProbs_RK.subarray(row * k, (row + 1) * k), at);
+    at += k;
+    if (!ids.includes(labels_R[row])) {
+      ids_S[at] = labels_R[row];
+      logProbs_S[at++] = labelLogProbs_R[row];
+    }
+    offsets_R1[row - begin + 1] = at;
+  }
+  return {
+    index,
+    offsets_R1,
+    ids_S: ids_S.slice(0, at),
+    logProbs_S: logProbs_S.slice(0, at),
+    tail_R: tail_R.slice(begin, end),
+    actualLogProbs_R: labelLogProbs_R.slice(begin, end),
+  };
+}
