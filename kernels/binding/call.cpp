@@ -109,9 +109,9 @@ AnyTensor Call::any_tensor(const char* name, const char* axes) {
   return result;
 }
 
-std::vector<Span> Call::f32_tensors(const char* name) {
+std::vector<AnyTensor> Call::tensors(const char* name, DType dtype) {
   const napi_value list = next();
-  std::vector<Span> result;
+  std::vector<AnyTensor> result;
   uint32_t count = 0;
   if (failed()) return result;
   if (napi_get_array_length(env_, list, &count) != napi_ok) fail(Code::bad_value, std::string(name) + " must be an array of tensors");
@@ -121,8 +121,8 @@ std::vector<Span> Call::f32_tensors(const char* name) {
     napi_get_element(env_, list, index, &value);
     const Tensor* tensor = find(element.c_str(), value, Presence::required);
     if (!tensor) break;
-    if (tensor->dtype != DType::f32) fail(Code::bad_dtype, element + " is " + dtype_name(tensor->dtype) + "; it must be f32");
-    result.push_back({static_cast<float*>(tensor->data), tensor->shape.elements()});
+    if (tensor->dtype != dtype) fail(Code::bad_dtype, element + " is " + dtype_name(tensor->dtype) + "; it must be " + dtype_name(dtype));
+    result.push_back({tensor->data, tensor->dtype, tensor->shape});
   }
   return result;
 }
@@ -135,6 +135,12 @@ double Call::number(const char* name) {
     fail(Code::bad_value, std::string(name) + " must be a finite number");
   }
   return result;
+}
+
+double Call::number_from(const char* name, double least) {
+  const double value = number(name);
+  if (value < least) fail(Code::bad_value, std::string(name) + " is " + std::to_string(value) + "; it must be at least " + std::to_string(least));
+  return value;
 }
 
 int64_t Call::integer(const char* name, int64_t least, int64_t most) {

@@ -29,11 +29,6 @@ struct AnyTensor {  // an argument whose dtype or shape the operation looks at i
   int64_t elements() const { return shape.elements(); }
 };
 
-struct Span {
-  float* data;
-  int64_t elements;
-};
-
 class Call {
  public:
   Call(napi_env env, napi_callback_info info, int arity);
@@ -47,11 +42,12 @@ class Call {
   }
   AnyTensor any_tensor(const char* name);                    // any dtype, any shape
   AnyTensor any_tensor(const char* name, const char* axes);  // any dtype
-  std::vector<Span> f32_tensors(const char* name);           // an array of f32 tensors of any shapes
+  std::vector<AnyTensor> tensors(const char* name, DType dtype);  // an array of tensors of any shapes
 
   Handle handle(const char* name);  // not looked up
   int64_t integer(const char* name, int64_t least, int64_t most);
   double number(const char* name);  // finite
+  double number_from(const char* name, double least);  // finite and >= least
   DType dtype(const char* name);    // 'f32', 'bf16' or 'i32'
   Shape shape(const char* name);    // an array of numbers
   void* typed_array(const char* name, DType dtype, int64_t elements);  // Float32Array, Uint16Array (bf16) or Int32Array of exactly that length

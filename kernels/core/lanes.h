@@ -74,6 +74,15 @@ inline Lanes larger(Lanes a, Lanes b) {
   return a;
 }
 
+inline Lanes square_root(Lanes a) {
+#ifdef __AVX512F__
+  a.part[0] = _mm512_sqrt_ps(a.part[0]);
+#else
+  for (auto& part : a.part) part = _mm256_sqrt_ps(part);
+#endif
+  return a;
+}
+
 // Whether any lane of a exceeds its lane of b.
 inline bool any_above(Lanes a, Lanes b) {
 #ifdef __AVX512F__
@@ -165,9 +174,16 @@ inline void store_bf16(bf16* to, Lanes value) {
   }
 }
 
+// Sixteen lanes of float32 or bf16, by the pointer's type.
+inline Lanes load_lanes(const float* from) { return load(from); }
+inline Lanes load_lanes(const bf16* from) { return load_bf16(from); }
+inline void store_lanes(float* to, Lanes value) { store(to, value); }
+inline void store_lanes(bf16* to, Lanes value) { store_bf16(to, value); }
+
 // The first `count` lanes, count from 0 to 16: a row's end. Absent lanes load as 0 and are not stored.
 template <typename T>
-Lanes load_first(const T* from, int64_t count) {
+inline Lanes load_first(const T* from, int64_t count) {
+  if (count == Lanes::width) return load_lanes(from);
   T lane[Lanes::width] = {};
   std::memcpy(lane, from, static_cast<size_t>(count) * sizeof(T));
   if constexpr (sizeof(T) == sizeof(bf16)) return load_bf16(lane);
@@ -175,17 +191,20 @@ Lanes load_first(const T* from, int64_t count) {
 }
 
 template <typename T>
-void store_first(T* to, int64_t count, Lanes value) {
+inline void store_first(T* to, int64_t count, Lanes value) {
+  if (count == Lanes::width) return store_lanes(to, value);
   T lane[Lanes::width];
   if constexpr (sizeof(T) == sizeof(bf16)) store_bf16(lane, value);
   else store(lane, value);
   std::memcpy(to, lane, static_cast<size_t>(count) * sizeof(T));
 }
 
-// Sixteen lanes of float32 or bf16, by the pointer's type.
-inline Lanes load_lanes(const float* from) { return load(from); }
-inline Lanes load_lanes(const bf16* from) { return load_bf16(from); }
-inline void store_lanes(float* to, Lanes value) { store(to, value); }
-inline void store_lanes(bf16* to, Lanes value) { store_bf16(to, value); }
+// Calls body(begin, lanes) over [0, count) sixteen at a time; `lanes` is 16 but at the end, for load_first and store_first.
+template <typename Body>
+inline void for_lanes(int64_t count, const Body& body) {
+  int64_t begin = 0;
+  for (; begin + Lanes::width <= count; begin += Lanes::width) body(begin, int64_t{Lanes::width});
+  if (begin < count) body(begin, count - begin);
+}
 
 }  // namespace limbeck

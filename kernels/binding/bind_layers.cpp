@@ -1,0 +1,143 @@
+// bind_layers.cpp -- the operations of a decoder layer other than attention.
+#include "binding/call.h"
+#include "ops/embedding.h"
+#include "ops/linear.h"
+#include "ops/rms_norm.h"
+#include "ops/rope.h"
+#include "ops/swiglu.h"
+
+namespace limbeck {
+namespace {
+
+Status embedding_forward(Call& call) {
+  const int32_t* tokens_N = call.tensor<int32_t>("tokens_N", "N");
+  const bf16* weight_VD = call.tensor<bf16>("weight_VD", "VD");
+  float* out_ND = call.tensor<float>("out_ND", "ND");
+  LIMBECK_TRY(call.check());
+  return cpu::embedding_forward({call.extent('N'), call.extent('V'), call.extent('D')}, tokens_N, weight_VD, out_ND);
+}
+
+Status embedding_backward(Call& call) {
+  const int32_t* tokens_N = call.tensor<int32_t>("tokens_N", "N");
+  const float* dout_ND = call.tensor<float>("dout_ND", "ND");
+  float* dweight_VD = call.tensor<float>("dweight_VD", "VD");
+  LIMBECK_TRY(call.check());
+  return cpu::embedding_backward({call.extent('N'), call.extent('V'), call.extent('D')}, tokens_N, dout_ND, dweight_VD);
+}
+
+Status check_norm_width(const Call& call) {
+  return call.extent('D') > 0 ? fine() : call.bad_shape("weight_D is empty; a row without elements has no norm");
+}
+
+Status rms_norm_forward(Call& call) {
+  RmsNormForward io;
+  io.residual_ND = call.tensor<float>("residual_ND", "ND");
+  io.delta_ND = call.optional_tensor<bf16>("delta_ND", "ND");
+  io.weight_D = call.tensor<float>("weight_D", "D");
+  const double eps = call.number_from("eps", 0);
+  io.out_ND = call.tensor<bf16>("out_ND", "ND");
+  io.rstd_N = call.tensor<float>("rstd_N", "N");
+  LIMBECK_TRY(call.check());
+  LIMBECK_TRY(check_norm_width(call));
+  io.eps = static_cast<float>(eps);
+  return cpu::rms_norm_forward({call.extent('N'), call.extent('D')}, io);
+}
+
+Status rms_norm_backward(Call& call) {
+  RmsNormBackward io;
+  io.dout_ND = call.tensor<bf16>("dout_ND", "ND");
+  io.residual_ND = call.tensor<float>("residual_ND", "ND");
+  io.weight_D = call.tensor<float>("weight_D", "D");
+  io.rstd_N = call.tensor<float>("rstd_N", "N");
+  io.dresidual_ND = call.tensor<float>("dresidual_ND", "ND");
+  io.dweight_D = call.tensor<float>("dweight_D", "D");
+  io.ddelta_ND = call.optional_tensor<bf16>("ddelta_ND", "ND");
+  LIMBECK_TRY(call.check());
+  LIMBECK_TRY(check_norm_width(call));
+  return cpu::rms_norm_backward({call.extent('N'), call.extent('D')}, io);
+}
+
+LinearShape linear_shape(const Call& call) { return {call.extent('N'), call.extent('I'), call.extent('O')}; }
+
+Status linear_forward(Call& call) {
+  const bf16* x_NI = call.tensor<bf16>("x_NI", "NI");
+  const bf16* weight_OI = call.tensor<bf16>("weight_OI", "OI");
+  const AnyTensor out_NO = call.any_tensor("out_NO", "NO");
+  LIMBECK_TRY(call.check());
+  if (out_NO.dtype == DType::bf16) return cpu::linear_forward(linear_shape(call), x_NI, weight_OI, static_cast<bf16*>(out_NO.data));
+  if (out_NO.dtype == DType::f32) return cpu::linear_forward(linear_shape(call), x_NI, weight_OI, static_cast<float*>(out_NO.data));
+  return refuse(Code::bad_dtype, "out_NO is i32; it must be bf16 or f32");
+}
+
+Status linear_backward_input(Call& call) {
+  const bf16* dout_NO = call.tensor<bf16>("dout_NO", "NO");
+  const bf16* weight_OI = call.tensor<bf16>("weight_OI", "OI");
+  bf16* dx_NI = call.tensor<bf16>("dx_NI", "NI");
+  LIMBECK_TRY(call.check());
+  return cpu::linear_backward_input(linear_shape(call), dout_NO, weight_OI, dx_NI);
+}
+
+Status linear_backward_weight(Call& call) {
+  const bf16* dout_NO = call.tensor<bf16>("dout_NO", "NO");
+  const bf16* x_NI = call.tensor<bf16>("x_NI", "NI");
+  float* dweight_OI = call.tensor<float>("dweight_OI", "OI");
+  LIMBECK_TRY(call.check());
+  return cpu::linear_backward_weight(linear_shape(call), dout_NO, x_NI, dweight_OI);
+}
+
+Status rope(Call& call, Rotation rotation, const char* qkv_name) {
+  bf16* qkv_NC = call.tensor<bf16>(qkv_name, "NC");
+  const int32_t* positions_N = call.tensor<int32_t>("positions_N", "N");
+  const float* inv_freq = call.tensor<float>("invFreq", "F");
+  const int64_t heads = call.integer("heads", 1, 1 << 20);
+  const int64_t kv_heads = call.integer("kvHeads", 1, 1 << 20);
+  LIMBECK_TRY(call.check());
+  int64_t width = 0;
+  LIMBECK_TRY(head_width(call.extent('C'), heads, kv_heads, &width));
+  if (2 * call.extent('F') != width) {
+    return call.bad_shape("invFreq has " + std::to_string(call.extent('F')) + " elements; heads of width " + std::to_string(width) + " need half that");
+  }
+  return cpu::rope({call.extent('N'), call.extent('C'), heads + kv_heads, width}, rotation, positions_N, inv_freq, qkv_NC);
+}
+
+Status rope_forward(Call& call) { return rope(call, Rotation::forward, "qkv_NC"); }
+
+Status rope_backward(Call& call) { return rope(call, Rotation::backward, "dqkv_NC"); }
+
+Status check_gate_width(const Call& call, const char* name) {
+  if (call.extent('W') == 2 * call.extent('F')) return fine();
+  return call.bad_shape(std::string(name) + " has " + std::to_string(call.extent('W')) + " columns; F gates and F ups need " +
+                        std::to_string(2 * call.extent('F')));
+}
+
+Status swiglu_forward(Call& call) {
+  const bf16* gate_up_N2F = call.tensor<bf16>("gateUp_N2F", "NW");
+  bf16* out_NF = call.tensor<bf16>("out_NF", "NF");
+  LIMBECK_TRY(call.check());
+  LIMBECK_TRY(check_gate_width(call, "gateUp_N2F"));
+  return cpu::swiglu_forward({call.extent('N'), call.extent('F')}, gate_up_N2F, out_NF);
+}
+
+Status swiglu_backward(Call& call) {
+  const bf16* dout_NF = call.tensor<bf16>("dout_NF", "NF");
+  const bf16* gate_up_N2F = call.tensor<bf16>("gateUp_N2F", "NW");
+  bf16* dgate_up_N2F = call.tensor<bf16>("dgateUp_N2F", "NW");
+  LIMBECK_TRY(call.check());
+  LIMBECK_TRY(check_gate_width(call, "gateUp_N2F"));
+  return cpu::swiglu_backward({call.extent('N'), call.extent('F')}, dout_NF, gate_up_N2F, dgate_up_N2F);
+}
+
+const Group group({{"embeddingForward", 3, embedding_forward},
+                   {"embeddingBackward", 3, embedding_backward},
+                   {"rmsNormForward", 6, rms_norm_forward},
+                   {"rmsNormBackward", 7, rms_norm_backward},
+                   {"linearForward", 3, linear_forward},
+                   {"linearBackwardInput", 3, linear_backward_input},
+                   {"linearBackwardWeight", 3, linear_backward_weight},
+                   {"ropeForward", 5, rope_forward},
+                   {"ropeBackward", 5, rope_backward},
+                   {"swigluForward", 2, swiglu_forward},
+                   {"swigluBackward", 3, swiglu_backward}});
+
+}  // namespace
+}  // namespace limbeck

@@ -1,0 +1,62 @@
+#include "ops/adamw.h"
+
+#include <cmath>
+#include "core/lanes.h"
+#include "core/parallel.h"
+
+namespace limbeck::cpu {
+
+namespace {
+
+constexpr int64_t block = 1 << 14;
+
+struct Factors {
+  Lanes clip, beta1, beta2, one_less_beta1, one_less_beta2, step_size, root_scale, eps, keep;
+};
+
+Factors make_factors(const AdamwSettings& settings, float clip) {
+  const auto lanes = [](double value) { return splat(static_cast<float>(value)); };
+  const double step = static_cast<double>(settings.step);
+  Factors factors;
+  factors.clip = splat(clip);
+  factors.beta1 = lanes(settings.beta1);
+  factors.beta2 = lanes(settings.beta2);
+  factors.one_less_beta1 = lanes(1 - settings.beta1);
+  factors.one_less_beta2 = lanes(1 - settings.beta2);
+  factors.step_size = lanes(settings.learning_rate / (1 - std::pow(settings.beta1, step)));
+  factors.root_scale = lanes(1 / std::sqrt(1 - std::pow(settings.beta2, step)));
+  factors.eps = lanes(settings.eps);
+  factors.keep = lanes(1 - settings.learning_rate * settings.weight_decay);
+  return factors;
+}
+
+template <typename Weight>
+void update(const Factors& f, const AdamwState& state, Weight* weight, int64_t i, int64_t count) {
+  const Lanes g = load_first(state.grad + i, count) * f.clip;
+  const Lanes m = multiply_add(load_first(state.m + i, count), f.beta1, g * f.one_less_beta1);
+  const Lanes v = multiply_add(load_first(state.v + i, count), f.beta2, g * g * f.one_less_beta2);
+  const Lanes move = f.step_size * m / multiply_add(square_root(v), f.root_scale, f.eps);
+  const Lanes master = load_first(state.master + i, count) * f.keep - move;
+  store_first(state.m + i, count, m);
+  store_first(state.v + i, count, v);
+  store_first(state.master + i, count, master);
+  store_first(weight + i, count, master);
+  store_first(state.grad + i, count, splat(0));
+}
+
+template <typename Weight>
+Status run(const AdamwSettings& settings, const AdamwState& state, Weight* weight) {
+  const Factors factors = make_factors(settings, state.norm_clip_2[1]);
+  parallel_blocks(state.elements, block, [&](int64_t begin, int64_t end) {
+    for_lanes(end - begin, [&](int64_t i, int64_t count) { update(factors, state, weight, begin + i, count); });
+  });
+  return fine();
+}
+
+}  // namespace
+
+Status adamw(const AdamwSettings& settings, const AdamwState& state, bf16* weight) { return run(settings, state, weight); }
+
+Status adamw(const AdamwSettings& settings, const AdamwState& state, float* weight) { return run(settings, state, weight); }
+
+}  // namespace limbeck::cpu
