@@ -31,11 +31,13 @@ inline int64_t round_to_lanes(int64_t count) { return (count + Lanes::width - 1)
 
 inline Lanes load(const float* from) {
   Lanes result;
-  std::memcpy(&result, from, sizeof result);
+  for (int p = 0; p < Lanes::parts; ++p) std::memcpy(&result.part[p], from + p * Lanes::native, sizeof(NativeFloats));
   return result;
 }
 
-inline void store(float* to, Lanes value) { std::memcpy(to, &value, sizeof value); }
+inline void store(float* to, Lanes value) {
+  for (int p = 0; p < Lanes::parts; ++p) std::memcpy(to + p * Lanes::native, &value.part[p], sizeof(NativeFloats));
+}
 
 inline Lanes splat(float value) {
   Lanes result;
