@@ -106,13 +106,17 @@ async function readOrAsk(job: CollectJob, { file, asked }: { file: string; asked
   return decodeShard(bytes, file);
 }
 
-async function ask({ teacher, sampling, k }: CollectJob, asked: readonly Question[], signal?: AbortSignal): Promise<ShardSample[]> {
+async function ask({ teacher, sampling, k }: Pick<CollectJob, 'teacher' | 'sampling' | 'k'>, asked: readonly Question[], signal?: AbortSignal): Promise<ShardSample[]> {
   const answers = new Map<number, TaughtSample>();
   for await (const answer of teacher.generate(asked, sampling, k, signal)) answers.set(answer.index, answer);
   return asked.map(({ origin }, index) => {
     const answer = answers.get(index);
     if (!answer) throw new TeacherAnswerInvalid(`the teacher left prompt ${origin + 1} without an answer`);
     const { prompt_T, completion_T, finish, targets } = answer;
+    const last = completion_T[completion_T.length - 1];
+    if (finish === 'stop' && !sampling.stopIds.includes(last)) {
+      throw new TeacherAnswerInvalid(`the teacher stopped at id ${last}, which is not in the student's set (${sampling.stopIds.join(', ')}); add it to eos_token_id in the student's generation_config.json`);
+    }
     return { origin, prompt_T, completion_T, finish, targets };
   });
 }

@@ -29,7 +29,8 @@ export interface Bench {
 
 const FORWARD: LossSpec = { kind: 'forward_kl', truncation: 'tail_bucket' };
 const REVERSE: LossSpec = { kind: 'reverse_kl', truncation: 'tail_bucket' };
-const NO_TEXT: PromptRecord['text'] = { rows: 0, forward_kl: 0, agreement: 0, student_entropy: 0, teacher_entropy: 0, tail_mass: 0 };
+/** Of a prompt without teacher text. */
+export const NO_TEXT: PromptRecord['text'] = { rows: 0, forward_kl: 0, agreement: 0, student_entropy: 0, teacher_entropy: 0, tail_mass: 0 };
 
 /** An evaluation with the rollouts it was made on. */
 export interface MeasuredStudent {

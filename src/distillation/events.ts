@@ -46,3 +46,8 @@ export type RunEvent =
   | { readonly kind: 'step'; readonly metrics: StepMetrics }
   | { readonly kind: 'check'; readonly name: string; readonly verdict: 'passed' | 'warned'; readonly found: string }
   | { readonly kind: 'warning'; readonly message: string };
+
+/** Units a second; 0 before any time has passed. */
+export function rateOf(units: number, seconds: number): number {
+  return seconds > 0 ? units / seconds : 0;
+}

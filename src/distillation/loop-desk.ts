@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { Aborted } from '../common/errors.js';
 import type { Engine, EngineInfo } from '../engine/engine.js';
 import type { Clock } from './context.js';
-import type { RunEvent, StepMetrics } from './events.js';
+import { rateOf, type RunEvent, type StepMetrics } from './events.js';
 import { MetricsLog } from './metrics-log.js';
 import type { StageAccount } from './report.js';
 import { addCosts, NO_COST, readState, writeState } from './run-state.js';
@@ -42,12 +42,14 @@ export class LoopDesk {
   #account: StageAccount;
   #checkpointAt: number;
   readonly #metrics: MetricsLog;
+  readonly #opened: { readonly step: number; readonly atMs: number };
 
   private constructor(private readonly options: DeskOptions, committed: LoopState | undefined, private readonly steps: number) {
     this.#committed = committed;
     this.#step = committed?.step ?? 0;
     this.#account = committed?.account ?? NO_COST;
     this.#checkpointAt = options.clock();
+    this.#opened = { step: this.#step, atMs: this.#checkpointAt };
     this.#metrics = new MetricsLog(options.store);
   }
 
@@ -87,7 +89,7 @@ export class LoopDesk {
     this.#step = metrics.step;
     this.#account = addCosts(this.#account, cost);
     await this.#metrics.add(metrics);
-    this.options.onEvent({ kind: 'step', metrics });
+    this.#report(metrics);
     if (metrics.step < this.steps && this.#isDue()) await this.#commit(false);
   }
 
@@ -100,6 +102,13 @@ export class LoopDesk {
       throw error;
     }
     await this.#commit(true);
+  }
+
+  #report(metrics: StepMetrics): void {
+    const { onEvent, stage, clock } = this.options;
+    const seconds = (clock() - this.#opened.atMs) / 1000;
+    onEvent({ kind: 'step', metrics });
+    onEvent({ kind: 'progress', stage, label: stage, done: metrics.step, total: this.steps, unit: 'steps', rate: rateOf(metrics.step - this.#opened.step, seconds) });
   }
 
   #isDue(): boolean {

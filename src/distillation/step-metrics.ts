@@ -1,4 +1,4 @@
-import type { StepMetrics } from './events.js';
+import { rateOf, type StepMetrics } from './events.js';
 import type { TrainedStep } from './train-step.js';
 
 /** The record of a step; what a missing teacher left NaN is left out. */
@@ -22,7 +22,7 @@ export function stepMetrics(
     tokens,
     loss_tokens: labelLogProbs_R.length,
     seconds,
-    tokens_per_second: seconds > 0 ? tokens / seconds : 0,
+    tokens_per_second: rateOf(tokens, seconds),
   };
 }
 

@@ -1,7 +1,7 @@
 import { drawUniform } from '../common/philox.js';
 import type { TokenIds } from '../tokens/sample.js';
 import { normaliseTargets, TAIL_FLOOR, type TargetBlock } from '../tokens/target.js';
-import { judgeRollout, type Bench } from './evaluation.js';
+import { judgeRollout, NO_TEXT, type Bench } from './evaluation.js';
 import type { EvaluationRecord, PromptRecord } from './evaluation-record.js';
 import { tokensOf } from './packing.js';
 import { STREAMS } from './random.js';
@@ -10,6 +10,7 @@ import { scoreSamples, type Rollout } from './rollouts.js';
 /** The control that knows only how often the teacher uses each id. */
 export class Unigram {
   readonly #probs_V: Float64Array;
+  readonly #cumulative_V: Float64Array;
   readonly #entropyNats: number;
   readonly #best: number;
 
@@ -22,6 +23,8 @@ export class Unigram {
       total += ids_T.length;
     }
     this.#probs_V = counts.map((count) => count / total);
+    let passed = 0;
+    this.#cumulative_V = this.#probs_V.map((prob) => (passed += prob));
     this.#entropyNats = -this.#probs_V.reduce((sum, prob) => sum + prob * Math.log(prob), 0);
     this.#best = this.#probs_V.indexOf(this.#probs_V.reduce((most, prob) => Math.max(most, prob), 0));
   }
@@ -32,9 +35,14 @@ export class Unigram {
 
   /** The id where the cumulative probability, in id order, passes `uniform` of [0, 1). */
   draw(uniform: number): number {
-    let passed = 0;
-    const found = this.#probs_V.findIndex((prob) => (passed += prob) > uniform);
-    return found < 0 ? this.#probs_V.length - 1 : found;
+    let low = 0;
+    let high = this.#cumulative_V.length - 1;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#cumulative_V[middle] > uniform) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   }
 
   /** Sums over the rows of a target block, as an engine would measure them. */
@@ -66,9 +74,8 @@ export async function evaluateUnigram(unigram: Unigram, bench: Bench, { label }:
   const rollouts = bench.prompts.map(({ ids_T }, sample) => writeRollout(unigram, bench, { prompt_T: ids_T, sample }));
   const blocks = await scoreSamples(bench.teacher, rollouts, bench.k, signal);
   const texts = new Map(bench.teacherText.map(({ origin, targets }) => [origin, unigram.compare(targets)]));
-  const empty = { rows: 0, forward_kl: 0, agreement: 0, student_entropy: 0, teacher_entropy: 0, tail_mass: 0 };
   const prompts = rollouts.map((rollout, index) => ({
-    text: texts.get(index) ?? empty,
+    text: texts.get(index) ?? NO_TEXT,
     rollout: judgeRollout(bench, { ...rollout, targets: blocks[index] }, bench.prompts[index].answer),
   }));
   const tokens = rollouts.reduce((sum, sample) => sum + tokensOf(sample), 0);

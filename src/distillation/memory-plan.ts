@@ -1,0 +1,25 @@
+import type { ModelConfig } from '../model-files/config.js';
+import type { Spec } from './spec.js';
+
+/** float32 weight, gradient and two moments, and the bf16 weight. */
+const BYTES_PER_PARAMETER = 18;
+/** bf16, what a layer keeps of each token for its backward: inputs and outputs of its norms, projections and products. */
+const BYTES_PER_ACTIVATION = 2;
+/** A target entry in memory: int32 id and float32 log-prob. */
+const BYTES_PER_TARGET = 8;
+
+/** Parameters of a Llama decoder of this shape. */
+export function countParameters({ vocabSize: V, hiddenSize: D, intermediateSize: F, layers, heads: H, kvHeads, headDim: K, tiedEmbeddings }: ModelConfig): number {
+  const layer = 2 * D * H * K + 2 * D * kvHeads * K + 3 * D * F + 2 * D;
+  return V * D * (tiedEmbeddings ? 1 : 2) + layers * layer + D;
+}
+
+/** Bytes that training this student by this spec will take at its height; an estimate from below. @param prompts training prompts. */
+export function foreseeMemory({ spec, config, prompts }: { spec: Spec; config: ModelConfig; prompts: number }): number {
+  const { micro_batch_tokens, targets, collect, align } = spec.method.distillation;
+  const { hiddenSize: D, intermediateSize: F, layers, heads: H, kvHeads, headDim: K } = config;
+  const perToken = layers * (4 * D + 2 * H * K + 2 * kvHeads * K + 3 * F) * BYTES_PER_ACTIVATION;
+  const cache = align.prompts_per_step * align.max_tokens * layers * 2 * kvHeads * K * BYTES_PER_ACTIVATION;
+  const held = prompts * collect.samples_per_prompt * collect.max_tokens * targets.top_k * BYTES_PER_TARGET;
+  return countParameters(config) * BYTES_PER_PARAMETER + Math.max(micro_batch_tokens * perToken, cache) + held;
+}
