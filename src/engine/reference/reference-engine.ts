@@ -1,15 +1,16 @@
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate as turnEventLoop } from 'node:timers/promises';
 import { Aborted } from '../../common/errors.js';
 import type { ModelConfig } from '../../model-files/config.js';
 import { BatchInvalid } from '../../tokens/batch.js';
 import { type LossSpec, type LossSums, ROW_METRICS } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
-import { type CheckpointRef, type Completion, Engine, type EngineInfo, type OptimStep, type SampleRequest, type ScoreRequest } from '../engine.js';
+import { type CheckpointRef, type Completion, Engine, type EngineInfo, GradientNotFinite, type OptimStep, type SampleRequest, type ScoreRequest } from '../engine.js';
 import { gradientNorm, type Moments, stepAdamW, zeroMoments } from './adamw.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { Decoder } from './decoder.js';
 import { evaluateRow } from './losses.js';
 import { toMatrices } from './parameters.js';
+import { InOrder } from './in-order.js';
 import { checkLossBatch, checkSampleRequest, checkScoreRequest, type ReferenceBatch, targetRow } from './requests.js';
 import { complete } from './sampler.js';
 import { type ExactTargetBlock, roundBlock, scoreSequence } from './scorer.js';
@@ -20,6 +21,7 @@ import { readWeights, writeWeights } from './weight-files.js';
 export class ReferenceEngine extends Engine {
   #decoder: Decoder;
   #moments: Moments;
+  readonly #calls = new InOrder();
 
   private constructor(decoder: Decoder) {
     super();
@@ -39,38 +41,44 @@ export class ReferenceEngine extends Engine {
   }
 
   override async forward(batch: ReferenceBatch, loss: LossSpec, signal?: AbortSignal): Promise<LossSums> {
-    this.#checkBatch(batch, loss);
-    await this.#turn('forward', signal);
-    const logits_RV = this.#decoder.logits(new Tape(), batch, batch.rows_R);
-    await this.#turn('forward', signal);
-    return evaluateRows(batch, loss, { logits_RV, normalizer: 1 });
+    return await this.#calls.run(async () => {
+      this.#checkBatch(batch, loss);
+      await this.#turn('forward', signal);
+      const logits_RV = this.#decoder.logits(new Tape(), batch, batch.rows_R);
+      return evaluateRows(batch, loss, { logits_RV, normalizer: 1 });
+    });
   }
 
   override async forwardBackward(batch: ReferenceBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums> {
-    this.#checkBatch(batch, loss);
-    if (!(normalizer > 0 && normalizer < Infinity)) throw new BatchInvalid(`the normalizer is ${normalizer}; it must be finite and > 0`);
-    await this.#turn('forwardBackward', signal);
-    const tape = new Tape();
-    const logits_RV = this.#decoder.logits(tape, batch, batch.rows_R);
-    await this.#turn('forwardBackward', signal);
-    const sums = evaluateRows(batch, loss, { logits_RV, normalizer });
-    tape.backward();
-    await this.#turn('forwardBackward', signal);
-    return sums;
+    return await this.#calls.run(async () => {
+      this.#checkBatch(batch, loss);
+      if (!(normalizer > 0 && normalizer < Infinity)) throw new BatchInvalid(`the normalizer is ${normalizer}; it must be finite and > 0`);
+      await this.#turn('forwardBackward', signal);
+      const tape = new Tape();
+      const logits_RV = this.#decoder.logits(tape, batch, batch.rows_R);
+      await this.#turn('forwardBackward', signal);
+      const sums = evaluateRows(batch, loss, { logits_RV, normalizer });
+      tape.backward();
+      await this.#turn('forwardBackward', signal);
+      return sums;
+    });
   }
 
   override async optimStep(step: OptimStep): Promise<{ readonly gradNorm: number }> {
-    const { parameters } = this.#decoder;
-    const gradNorm = gradientNorm(parameters);
-    this.#moments = stepAdamW(parameters, this.#moments, { ...step, gradNorm });
-    this.#forgetGradients();
-    return { gradNorm };
+    return await this.#calls.run(async () => {
+      const { parameters } = this.#decoder;
+      const gradNorm = gradientNorm(parameters);
+      if (Number.isFinite(gradNorm)) this.#moments = stepAdamW(parameters, this.#moments, { ...step, gradNorm });
+      this.#forgetGradients();
+      if (!Number.isFinite(gradNorm)) throw new GradientNotFinite(`the gradient has norm ${gradNorm}; the step was not taken`);
+      return { gradNorm };
+    });
   }
 
   override async *sample(request: SampleRequest, signal?: AbortSignal): AsyncGenerator<Completion> {
-    checkSampleRequest(request, this.#decoder.config.vocabSize);
+    checkSampleRequest(request, this.#decoder.config);
     for (const [index, prompt] of request.prompts.entries()) {
-      yield await complete(this.#decoder, { ...request, prompt, index }, () => this.#turn('sample', signal));
+      yield await this.#calls.run(() => complete(this.#decoder, { ...request, prompt, index }, () => this.#turn('sample', signal)));
     }
   }
 
@@ -80,26 +88,30 @@ export class ReferenceEngine extends Engine {
 
   /** `score` without rounding to float32. */
   async *scoreExactly(request: ScoreRequest, signal?: AbortSignal): AsyncGenerator<ExactTargetBlock> {
-    checkScoreRequest(request, this.#decoder.config.vocabSize);
+    checkScoreRequest(request, this.#decoder.config);
     for (const [index, sequence] of request.sequences.entries()) {
-      await this.#turn('score', signal);
-      yield scoreSequence(this.#decoder, sequence, { index, k: request.k });
+      yield await this.#calls.run(async () => {
+        await this.#turn('score', signal);
+        return scoreSequence(this.#decoder, sequence, { index, k: request.k });
+      });
     }
   }
 
   override async save(dir: string): Promise<CheckpointRef> {
-    return await writeCheckpoint(dir, this.#decoder.config, { weights: await this.readWeights(), moments: this.#moments });
+    return await this.#calls.run(async () => await writeCheckpoint(dir, this.#decoder.config, { weights: this.#copy('values'), moments: this.#moments }));
   }
 
   override async load(ref: CheckpointRef): Promise<void> {
-    const { config } = this.#decoder;
-    const { weights, moments } = await readCheckpoint(ref, config);
-    this.#decoder = new Decoder(config, toMatrices(config, weights));
-    this.#moments = moments;
+    await this.#calls.run(async () => {
+      const { config } = this.#decoder;
+      const { weights, moments } = await readCheckpoint(ref, config);
+      this.#decoder = new Decoder(config, toMatrices(config, weights));
+      this.#moments = moments;
+    });
   }
 
   override async exportWeights(dir: string): Promise<void> {
-    await writeWeights(dir, this.#decoder.config, await this.readWeights());
+    await this.#calls.run(() => writeWeights(dir, this.#decoder.config, this.#copy('values')));
   }
 
   override async describe(): Promise<EngineInfo> {
@@ -121,16 +133,16 @@ export class ReferenceEngine extends Engine {
 
   /** Copies of the gradients held since the last `optimStep`, under their Hugging Face names. */
   async readGradients(): Promise<Map<string, Float64Array>> {
-    return this.#copy(({ gradient }) => gradient);
+    return this.#copy('gradient');
   }
 
   /** Copies of the weights, under their Hugging Face names. */
   async readWeights(): Promise<Map<string, Float64Array>> {
-    return this.#copy(({ values }) => values);
+    return this.#copy('values');
   }
 
-  #copy(part: (matrix: Matrix) => Float64Array): Map<string, Float64Array> {
-    return new Map([...this.#decoder.parameters].map(([name, matrix]) => [name, part(matrix).slice()]));
+  #copy(part: 'values' | 'gradient'): Map<string, Float64Array> {
+    return new Map([...this.#decoder.parameters].map(([name, matrix]) => [name, matrix[part].slice()]));
   }
 
   #checkBatch(batch: ReferenceBatch, loss: LossSpec): void {
@@ -139,7 +151,7 @@ export class ReferenceEngine extends Engine {
 
   // Lets an abort arrive; computing between two turns never yields.
   async #turn(what: string, signal: AbortSignal | undefined): Promise<void> {
-    await setImmediate();
+    await turnEventLoop();
     if (!signal?.aborted) return;
     this.#forgetGradients();
     throw new Aborted(what);

@@ -1,7 +1,13 @@
 import { BatchInvalid, checkBatch, type PackedBatch } from '../../tokens/batch.js';
 import type { LossSpec } from '../../tokens/loss.js';
-import type { SampleRequest, ScoreRequest } from '../engine.js';
+import { RequestInvalid, type SampleRequest, type ScoreRequest } from '../engine.js';
 import type { TargetRow } from './losses.js';
+
+/** What the model can read; a part of its configuration. */
+export interface Limits {
+  readonly vocabSize: number;
+  readonly maxPositions: number;
+}
 
 /** A `PackedBatch` whose targets may be given in more than float32, so that tests see the losses without its rounding. */
 export type ReferenceBatch = Omit<PackedBatch, 'targets'> & { readonly targets?: ReferenceTargets };
@@ -30,32 +36,43 @@ export function targetRow(targets: ReferenceTargets | undefined, r: number): Tar
   return { ids: targets.ids_E.subarray(begin, end), logProbs: targets.logProbs_E.subarray(begin, end), tail: targets.tail_R[r] };
 }
 
-/** @throws BatchInvalid naming the first broken rule of `SampleRequest`. */
-export function checkSampleRequest({ prompts, sampling }: SampleRequest, vocabSize: number): void {
-  prompts.forEach(({ ids_T }, index) => {
-    if (ids_T.length === 0) throw new BatchInvalid(`prompts[${index}] is empty; a completion needs at least one id before it`);
-    checkIds(ids_T, vocabSize, `prompts[${index}]`);
+/** @throws RequestInvalid naming the first broken rule of `SampleRequest`. */
+export function checkSampleRequest({ prompts, sampling, key }: SampleRequest, limits: Limits): void {
+  const { temperature, topP, topK, maxTokens, stopIds } = sampling;
+  need(temperature >= 0 && temperature < Infinity, `temperature is ${temperature}; it must be finite and >= 0`);
+  need(topP > 0 && topP <= 1, `topP is ${topP}; it must lie in (0, 1]`);
+  needInteger('topK', topK, [0, Infinity]);
+  needInteger('maxTokens', maxTokens, [1, Infinity]);
+  needInteger('seed', key.seed, [0, 2 ** 53]);
+  needInteger('stage', key.stage, [0, 2 ** 16]);
+  needInteger('step', key.step, [0, 2 ** 31]);
+  stopIds.forEach((id, i) => needInteger(`stopIds[${i}]`, id, [0, limits.vocabSize]));
+  prompts.forEach(({ ids_T, sample }, index) => {
+    needInteger(`prompts[${index}].sample`, sample, [0, 2 ** 31]);
+    needSequence(`prompts[${index}]`, ids_T, limits);
+    need(ids_T.length + maxTokens <= limits.maxPositions, `prompts[${index}] and its completion can exceed the ${limits.maxPositions} positions of this model`);
   });
-  const { temperature, topP, topK, maxTokens } = sampling;
-  if (!(temperature >= 0 && temperature < Infinity)) throw new BatchInvalid(`temperature is ${temperature}; it must be finite and >= 0`);
-  if (!(topP > 0 && topP <= 1)) throw new BatchInvalid(`topP is ${topP}; it must lie in (0, 1]`);
-  if (!(Number.isInteger(topK) && topK >= 0)) throw new BatchInvalid(`topK is ${topK}; it must be an integer >= 0`);
-  if (!(Number.isInteger(maxTokens) && maxTokens >= 1)) throw new BatchInvalid(`maxTokens is ${maxTokens}; it must be an integer >= 1`);
 }
 
-/** @throws BatchInvalid naming the first broken rule of `ScoreRequest`. */
-export function checkScoreRequest({ sequences, k }: ScoreRequest, vocabSize: number): void {
-  if (!(Number.isInteger(k) && k >= 1)) throw new BatchInvalid(`k is ${k}; it must be an integer >= 1`);
+/** @throws RequestInvalid naming the first broken rule of `ScoreRequest`. */
+export function checkScoreRequest({ sequences, k }: ScoreRequest, limits: Limits): void {
+  needInteger('k', k, [1, limits.vocabSize + 1]);
   sequences.forEach(({ ids_T, from }, index) => {
-    if (!(Number.isInteger(from) && from >= 1 && from < ids_T.length)) {
-      throw new BatchInvalid(`sequences[${index}].from is ${from}; it must lie in [1, ${ids_T.length}), for nothing predicts the first id`);
-    }
-    checkIds(ids_T, vocabSize, `sequences[${index}]`);
+    needSequence(`sequences[${index}]`, ids_T, limits);
+    needInteger(`sequences[${index}].from`, from, [1, ids_T.length + 1]);
   });
 }
 
-function checkIds(ids: Int32Array, vocabSize: number, where: string): void {
-  ids.forEach((id, t) => {
-    if (id < 0 || id >= vocabSize) throw new BatchInvalid(`${where} holds ${id} at ${t}; ids of this model lie in [0, ${vocabSize})`);
-  });
+function needSequence(where: string, ids_T: Int32Array, { vocabSize, maxPositions }: Limits): void {
+  need(ids_T.length > 0, `${where} is empty; it needs at least one id`);
+  need(ids_T.length <= maxPositions, `${where} has ${ids_T.length} ids; this model has ${maxPositions} positions`);
+  ids_T.forEach((id, t) => needInteger(`${where}, id ${t},`, id, [0, vocabSize]));
+}
+
+function needInteger(what: string, value: number, [from, below]: readonly [number, number]): void {
+  need(Number.isSafeInteger(value) && value >= from && value < below, `${what} is ${value}; it must be an integer in [${from}, ${below})`);
+}
+
+function need(holds: boolean, message: string): void {
+  if (!holds) throw new RequestInvalid(message);
 }
