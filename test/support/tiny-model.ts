@@ -51,8 +51,8 @@ export async function writeTinyModel(dir: string, options: Partial<TinyModelOpti
 }
 
 /**
- * The weights of such a model, each value exactly a bf16. Linear weights have deviation 1/sqrt(in), norms lie about 1, and the head's logits have
- * a deviation of about 1.5, so that distributions are neither flat nor certain.
+ * The weights of such a model, each value exactly a bf16. Norms lie about 1, the head's logits have a deviation of about 1.5, so that distributions are
+ * neither flat nor certain, and the layers outweigh the embedding, so that a tied model does not just repeat its input.
  */
 export function tinyTensors(model: TinyModelOptions): TinyTensor[] {
   const { layers, hidden: D, intermediate: F, heads, kvHeads, headDim: K, vocab: V } = model;
@@ -105,10 +105,14 @@ function tinyConfigJson(model: TinyModelOptions): object {
 function tinyValues(name: string, shape: readonly number[], key: readonly [number, number]): Float32Array {
   const values = new Float32Array(shape.reduce((product, size) => product * size, 1));
   const isNorm = shape.length === 1;
-  const isHead = name.includes('embed_tokens') || name.includes('lm_head');
-  const deviation = isNorm ? 0.1 : (isHead ? 1.5 : 1) / Math.sqrt(shape[1]);
+  const deviation = isNorm ? 0.1 : gainOf(name) / Math.sqrt(shape[1]);
   for (let i = 0; i < values.length; i++) values[i] = roundToBf16((isNorm ? 1 : 0) + deviation * normal(key, i));
   return values;
+}
+
+function gainOf(name: string): number {
+  if (/embed_tokens|lm_head/.test(name)) return 1.5;
+  return /o_proj|down_proj/.test(name) ? 2.5 : 1;
 }
 
 // Box-Muller.
