@@ -30,6 +30,7 @@ export interface TeacherRow {
   readonly topIds: readonly number[];
   readonly topLogits: readonly number[];
   readonly labelLogit: number;
+  readonly labelRank: number;
   readonly logSumExp: number;
   readonly sampledId: number;
   readonly sampledLogit: number;
@@ -121,6 +122,7 @@ function teacherRow(results: InferenceSession.OnnxValueMapType, row: number, k: 
     topIds: ids(results.top_ids).slice(row * k, (row + 1) * k),
     topLogits: Array.from(floats(results.top_logits).subarray(row * k, (row + 1) * k)),
     labelLogit: floats(results.label_logits)[row],
+    labelRank: ids(results.label_ranks)[row],
     logSumExp: floats(results.log_sum_exp)[row],
     sampledId: ids(results.sampled_ids)[row],
     sampledLogit: floats(results.sampled_logits)[row],

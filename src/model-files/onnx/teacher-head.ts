@@ -22,7 +22,8 @@ const BLOCK = 256;
 export function addTeacherHead(graph: GraphBuilder, inputs: TeacherHeadInputs): void {
   const { logits_RV, labels_R } = inputs;
   graph.nodeWithResults('TopK', [logits_RV, inputs.k_1], { attributes: { axis: { int: 1 } }, as: ['top_logits', 'top_ids'] });
-  addPick(graph, { logits_RV, ids_R: labels_R, as: 'label_logits' });
+  const labelLogits_R1 = addPick(graph, { logits_RV, ids_R: labels_R, as: 'label_logits' });
+  addRank(graph, logits_RV, labelLogits_R1);
   const shifted = addShifted(graph, inputs);
   addLogSumExp(graph, shifted);
   addDraw(graph, shifted, inputs);
@@ -30,14 +31,24 @@ export function addTeacherHead(graph: GraphBuilder, inputs: TeacherHeadInputs): 
   graph.output('top_ids', 'int64', ['rows', 'k']);
   graph.output('top_logits', 'float32', ['rows', 'k']);
   graph.output('sampled_ids', 'int64', ['rows']);
+  graph.output('label_ranks', 'int64', ['rows']);
   for (const name of ['label_logits', 'log_sum_exp', 'sampled_logits']) graph.output(name, 'float32', ['rows']);
 }
 
-/** The logit of one id a row. */
-function addPick(graph: GraphBuilder, pick: { readonly logits_RV: Value; readonly ids_R: Value; readonly as: Value }): void {
+/** The logit of one id a row. @returns the same as [R, 1]. */
+function addPick(graph: GraphBuilder, pick: { readonly logits_RV: Value; readonly ids_R: Value; readonly as: Value }): Value {
   const ids_R1 = graph.node('Unsqueeze', [pick.ids_R, graph.ints(1)], { as: `${pick.as}_ids_R1` });
   const picked_R1 = graph.node('GatherElements', [pick.logits_RV, ids_R1], { attributes: { axis: { int: 1 } }, as: `${pick.as}_R1` });
   graph.node('Squeeze', [picked_R1, graph.ints(1)], { as: pick.as });
+  return picked_R1;
+}
+
+/** How many ids have at least the label's logit, the label included: its rank as vLLM counts it. */
+function addRank(graph: GraphBuilder, logits_RV: Value, labelLogits_R1: Value): void {
+  const atLeast_RV = graph.node('GreaterOrEqual', [logits_RV, labelLogits_R1]);
+  // Counts up to 2^24 are exact in float32.
+  const rank_R = graph.node('ReduceSum', [toFloat32(graph, atLeast_RV), graph.ints(1)], { attributes: { keepdims: { int: 0 } } });
+  graph.node('Cast', [rank_R], { attributes: { to: { int: ELEMENT_TYPES.int64 } }, as: 'label_ranks' });
 }
 
 interface Shifted {

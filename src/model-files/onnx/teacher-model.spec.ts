@@ -57,6 +57,7 @@ describe.each([
       expect(row.topIds).toEqual(best.map(({ id }) => id));
       row.topLogits.forEach((logit, i) => expect(logit).toBeCloseTo(best[i].logit, 4));
       expect(row.labelLogit).toBeCloseTo(reference[t][(t * 7) % vocab], 4);
+      expect(row.labelRank).toBe(reference[t].filter((logit) => logit >= reference[t][(t * 7) % vocab]).length);
       expect(row.logSumExp).toBeCloseTo(logSumExp(reference[t]), 4);
     });
   });

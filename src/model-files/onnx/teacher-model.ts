@@ -12,7 +12,8 @@ import { writeOnnx } from './write-onnx.js';
  * Inputs: `input_ids` and `position_ids` int64 [B, S]; `attention_mask` bool [B, 1, S, T], at least one true a row; `past.{i}.key|value` float32 [B, Hkv, P, K];
  * `rows` int64 [R], indices b * S + s of the positions whose distribution is wanted; `labels` int64 [R], an id whose logit is wanted; `k` int64 [1], 1 to V;
  * `temperature` float32 [R] > 0 and `uniform` float32 [R] in [0, 1) for a draw from each row.
- * Outputs: `top_ids` int64 and `top_logits` float32 [R, k], best first; `label_logits`, `log_sum_exp` float32 [R]; `sampled_ids` int64 and `sampled_logits` float32 [R],
+ * Outputs: `top_ids` int64 and `top_logits` float32 [R, k], best first; `label_logits`, `log_sum_exp` float32 [R]; `label_ranks` int64 [R], how many
+ * ids have at least the label's logit, itself included; `sampled_ids` int64 and `sampled_logits` float32 [R],
  * drawn over the whole vocabulary, the logit before the temperature; `new.{i}.key|value` float32 [B, Hkv, S, K], only the new positions.
  * The log-prob of any logit given back is that logit minus `log_sum_exp`. Sequences are padded on the right, S and P apart. Then a row's answers do not
  * depend on its batch, bit for bit, where P is a multiple of 16: sums over positions run in vectors, so a new position must keep its place in them.
