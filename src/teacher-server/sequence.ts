@@ -1,0 +1,156 @@
+import { drawUniform } from '../common/philox.js';
+import type { Finish, Sampling, TokenIds } from '../tokens/sample.js';
+import { chooseId, drawNeeds, logProb, type RowView } from './choice.js';
+import { CHUNK, layoutOf, type Layout } from './layout.js';
+import type { RowAsk, RunPart } from './runtime.js';
+
+/** One completion of one prompt, asked for. */
+export interface SequenceAsk {
+  readonly prompt_T: TokenIds;
+  readonly sampling: Sampling;
+  /** Names the draws: a function of the request alone. */
+  readonly key: { readonly seed: number; readonly prompt: number; readonly sample: number };
+  /** Best ids wanted at each generated position; undefined for no log-probs. */
+  readonly logprobs: number | undefined;
+  /** Best ids wanted at each prompt position after the first; undefined for no log-probs. */
+  readonly promptLogprobs: number | undefined;
+}
+
+/** The distribution at one position: the actual id and the best k. Log-probs are natural, at temperature 1 over the whole vocabulary. */
+export interface PositionScore {
+  readonly id: number;
+  readonly logProb: number;
+  /** How many ids of the vocabulary are at least as probable, itself included; undefined for a generated id. */
+  readonly rank?: number;
+  readonly topIds_K: Int32Array;
+  readonly topLogProbs_K: Float32Array;
+}
+
+/** A finished completion. */
+export interface SequenceAnswer {
+  /** Scores of `prompt_T[1] …`, empty when not asked for. */
+  readonly promptScores: readonly PositionScore[];
+  /** Ends with the stop id when `finish` is `stop`. */
+  readonly completion: readonly number[];
+  /** A score for each id of `completion`, empty when not asked for. */
+  readonly scores: readonly PositionScore[];
+  readonly finish: Finish;
+}
+
+/** A sequence on its way: knows what it needs of the next run and takes in what that run gave. */
+export class Sequence {
+  private held = 0;
+  private readonly completion: number[] = [];
+  private readonly promptScores: PositionScore[] = [];
+  private readonly scores: PositionScore[] = [];
+  private finish: Finish | undefined;
+
+  /** @param lane names its keys and values in the runtime. */
+  constructor(
+    readonly ask: SequenceAsk,
+    readonly lane: number,
+    private readonly vocabSize: number,
+  ) {}
+
+  /** Its whole answer comes with the last prompt position, so that it never decodes. */
+  get isScoring(): boolean {
+    return this.ask.sampling.maxTokens === 1;
+  }
+
+  /** The prompt has been read to its end. */
+  get isDecoding(): boolean {
+    return this.completion.length > 0;
+  }
+
+  /** Present once the sequence is done. */
+  get answer(): SequenceAnswer | undefined {
+    const { promptScores, completion, scores, finish } = this;
+    return finish && { promptScores, completion, scores, finish };
+  }
+
+  get layout(): Layout {
+    return layoutOf(this.held, this.nextCount);
+  }
+
+  /** Rows that the next run must return for it. */
+  get rowCount(): number {
+    return this.scoredCount + (this.drawsNext ? 1 : 0);
+  }
+
+  /** Best ids that each row of the next run must return. */
+  get k(): number {
+    const draw = this.drawsNext ? Math.max(drawNeeds(this.ask.sampling, this.vocabSize).k, this.ask.logprobs ?? 0) : 1;
+    return Math.max(1, draw, this.isDecoding ? 0 : (this.ask.promptLogprobs ?? 0));
+  }
+
+  nextPart(): RunPart {
+    const { prompt_T } = this.ask;
+    const ids_S = this.isDecoding ? Int32Array.of(this.completion[this.completion.length - 1]) : prompt_T.slice(this.held, this.held + this.nextCount);
+    return { lane: this.lane, held: this.held, ids_S, rows: this.nextRows(), after: this.after() };
+  }
+
+  /** Takes in the rows of `nextPart`, of which `view` is the first. */
+  accept(view: RowView): void {
+    const asked = this.nextRows();
+    const draws = this.drawsNext;
+    asked.slice(0, draws ? -1 : undefined).forEach((ask, offset) => {
+      const row = { ...view, index: view.index + offset };
+      const actual = { id: ask.label, logProb: logProb(row, view.rows.labelLogits_R[row.index]), rank: view.rows.labelRanks_R[row.index] };
+      this.promptScores.push(scoreOf(row, actual, this.ask.promptLogprobs ?? 0));
+    });
+    this.held += this.nextCount;
+    if (draws) this.take({ ...view, index: view.index + asked.length - 1 }, asked[asked.length - 1].uniform);
+  }
+
+  private take(row: RowView, uniform: number): void {
+    const { sampling, logprobs } = this.ask;
+    const chosen = chooseId(row, sampling, uniform);
+    this.completion.push(chosen.id);
+    if (logprobs !== undefined) this.scores.push(scoreOf(row, chosen, logprobs));
+    if (sampling.stopIds.includes(chosen.id)) this.finish = 'stop';
+    else if (this.completion.length === sampling.maxTokens) this.finish = 'length';
+  }
+
+  private get nextCount(): number {
+    return this.isDecoding ? 1 : Math.min(CHUNK, this.ask.prompt_T.length - this.held);
+  }
+
+  private get drawsNext(): boolean {
+    return this.held + this.nextCount >= this.ask.prompt_T.length;
+  }
+
+  private after(): RunPart['after'] {
+    if (!this.drawsNext) return 'read';
+    return this.completion.length + 1 === this.ask.sampling.maxTokens ? 'forget' : 'decode';
+  }
+
+  private nextRows(): RowAsk[] {
+    const { prompt_T } = this.ask;
+    const rows: RowAsk[] = Array.from({ length: this.scoredCount }, (_, at) => ({ at, label: prompt_T[this.held + at + 1], temperature: 1, uniform: 0 }));
+    if (this.drawsNext) rows.push({ at: this.nextCount - 1, label: 0, ...this.draw() });
+    return rows;
+  }
+
+  /** Prompt positions of the next run whose prediction of the next prompt id is wanted. */
+  private get scoredCount(): number {
+    const { prompt_T, promptLogprobs } = this.ask;
+    return promptLogprobs === undefined || this.isDecoding ? 0 : Math.min(this.nextCount, prompt_T.length - 1 - this.held);
+  }
+
+  private draw(): { readonly temperature: number; readonly uniform: number } {
+    const { seed, prompt, sample } = this.ask.key;
+    const uniform = drawUniform({ seed, stage: 0, step: prompt, sample, position: this.completion.length });
+    return { temperature: drawNeeds(this.ask.sampling, this.vocabSize).temperature, uniform };
+  }
+}
+
+type Actual = Pick<PositionScore, 'id' | 'logProb' | 'rank'>;
+
+function scoreOf(row: RowView, actual: Actual, k: number): PositionScore {
+  const begin = row.index * row.k;
+  return {
+    ...actual,
+    topIds_K: row.rows.topIds_RK.slice(begin, begin + k),
+    topLogProbs_K: row.rows.topLogits_RK.slice(begin, begin + k).map((logit) => logProb(row, logit)),
+  };
+}

@@ -1,0 +1,47 @@
+import { basename, resolve } from 'node:path';
+import type { TeacherSettings } from '../config/teacher-settings.js';
+import { ChatTemplate, type ChatMessage } from '../model-files/chat-template.js';
+import { readModelConfig, type ModelConfig } from '../model-files/config.js';
+import { Tokenizer } from '../model-files/tokenizer.js';
+import { ModelNotServed } from './teacher-server.errors.js';
+
+/** The positions a request may use unless the operator says otherwise: the runtime copies its cache too often for long contexts. */
+const DEFAULT_MAX_LENGTH = 1024;
+
+/** The model as requests see it: its name, limits, tokenizer and template. */
+export class ServedModel {
+  private readonly texts: string[] = [];
+  private template: Promise<ChatTemplate> | undefined;
+
+  private constructor(
+    private readonly dir: string,
+    readonly name: string,
+    readonly config: ModelConfig,
+    readonly tokenizer: Tokenizer,
+    /** Longest sequence in tokens, prompt and completion together. */
+    readonly maxLength: number,
+  ) {}
+
+  static async open(settings: TeacherSettings): Promise<ServedModel> {
+    const { modelDir, modelName, maxModelLen } = settings;
+    const [config, tokenizer] = await Promise.all([readModelConfig(modelDir), Tokenizer.load(modelDir)]);
+    const maxLength = Math.min(maxModelLen ?? DEFAULT_MAX_LENGTH, config.maxPositions);
+    return new ServedModel(modelDir, modelName ?? basename(resolve(modelDir)), config, tokenizer, maxLength);
+  }
+
+  /** @throws ModelNotServed unless the request names this model or none. */
+  checkName(model: string | null | undefined): void {
+    if (model && model !== this.name) throw new ModelNotServed(model);
+  }
+
+  /** The chat as text, with the assistant's turn opened on `add`. @throws ChatTemplateInvalid also when the model has no template: it can be served without. */
+  async renderChat(messages: readonly ChatMessage[], addGenerationPrompt: 'add' | 'omit'): Promise<string> {
+    this.template ??= ChatTemplate.load(this.dir);
+    return (await this.template).render(messages, { addGenerationPrompt });
+  }
+
+  /** The text of one token alone, special tokens included. */
+  textOf(id: number): string {
+    return (this.texts[id] ??= this.tokenizer.decode(Int32Array.of(id), { skipSpecial: 'keep' }));
+  }
+}
