@@ -12,7 +12,7 @@ const stamp = join(outDir, '.stamp');
  * types, when any source is newer than the last time. @param source for example `src/main.engine.ts`. @returns an absolute path.
  */
 export async function compiled(source: string): Promise<string> {
-  const newest = Math.max(...(await Promise.all(['src', 'kernels/binding', 'migrations'].map((dir) => newestSource(join(root, dir))))));
+  const newest = Math.max(...(await Promise.all(['src', 'kernels/binding'].map((dir) => newestSource(join(root, dir))))));
   const built = await stat(stamp).then(({ mtimeMs }) => mtimeMs, () => 0);
   if (newest > built) await compile();
   return join(outDir, source.replace(/\.ts$/, '.js'));

@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { access, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { access, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
-import type { Kernels } from '../../../kernels/binding/kernels.js';
-import { writeFileAtomic } from '../../model-files/atomic.js';
+import { writeDirectoryAtomic } from '../../model-files/atomic.js';
 import { configJson } from '../../model-files/config.js';
+import { toFloat32 } from '../../model-files/floats.js';
 import { SafetensorsFile, writeSafetensors } from '../../model-files/safetensors.js';
 import { CheckpointInvalid, EngineFailed, type CheckpointRef } from '../engine.js';
-import { elements, type ParameterSet } from './parameters.js';
+import type { ParameterSet } from './parameters.js';
 
 /** What training carries from step to step besides the step itself; one file each. */
 const STATES = ['master', 'm', 'v'] as const;
@@ -32,7 +32,6 @@ type FileRecord = Manifest['files']['master'];
 
 /** What a checkpoint holds or is loaded into. */
 export interface TrainingState {
-  readonly kernels: Kernels;
   readonly parameters: ParameterSet;
   /** Instruction set, threads and library versions of this process. */
   readonly build: string;
@@ -41,19 +40,11 @@ export interface TrainingState {
 /** Writes a checkpoint aside, durable and checksummed, and renames it to `ref.dir`. @throws CheckpointInvalid when that exists. */
 export async function writeCheckpoint(state: TrainingState, { dir, step }: CheckpointRef): Promise<void> {
   if (await exists(dir)) throw new CheckpointInvalid(`${dir} exists already; a checkpoint is written into a new directory`);
-  const aside = join(dirname(dir), `.${basename(dir)}.${process.pid}.partial`);
-  await rm(aside, { recursive: true, force: true });
-  await mkdir(aside, { recursive: true });
-  try {
+  await writeDirectoryAtomic(dir, async (aside) => {
     const files = { master: await writeState(state, aside, 'master'), m: await writeState(state, aside, 'm'), v: await writeState(state, aside, 'v') };
     const manifest = { format: 1, step, build: state.build, config: configJson(state.parameters.config), files };
-    await writeFileAtomic(join(aside, MANIFEST), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
-    await rename(aside, dir);
-    await syncDirectory(dirname(dir));
-  } catch (error) {
-    await rm(aside, { recursive: true, force: true });
-    throw error;
-  }
+    await writeFile(join(aside, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
+  });
 }
 
 /**
@@ -80,13 +71,12 @@ function fileName(name: (typeof STATES)[number]): string {
 
 async function writeState({ parameters }: TrainingState, dir: string, name: (typeof STATES)[number]): Promise<FileRecord> {
   const path = join(dir, fileName(name));
-  const tensors = Array.from(parameters.copies(name), ({ part, values }) => ({
+  await writeSafetensors(path, parameters.windows(name).map(({ part, copy }) => ({
     name: part.name,
     dtype: 'F32' as const,
     shape: part.shape,
-    bytes: new Uint8Array(values.buffer),
-  }));
-  await writeSafetensors(path, tensors);
+    read: () => Promise.resolve(new Uint8Array(copy().buffer)),
+  })));
   return describeFile(path);
 }
 
@@ -140,15 +130,10 @@ async function checkFile(path: string, wanted: FileRecord, parameters: Parameter
   }
 }
 
-async function readState({ kernels, parameters }: TrainingState, dir: string, name: (typeof STATES)[number]): Promise<void> {
+async function readState({ parameters }: TrainingState, dir: string, name: (typeof STATES)[number]): Promise<void> {
   const file = await SafetensorsFile.open(join(dir, fileName(name)));
   try {
-    for (const { part, tensor } of parameters.windows(name)) {
-      const { bytes } = await file.read(part.name);
-      const values = new Float32Array(elements(part.shape));
-      new Uint8Array(values.buffer).set(bytes);
-      kernels.write(tensor, values);
-    }
+    for (const { part, fill } of parameters.windows(name)) fill(toFloat32(await file.read(part.name)));
   } finally {
     await file.close();
   }
@@ -159,13 +144,4 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

@@ -55,7 +55,7 @@ export class NativeEngine extends Engine {
     const directory = await ModelDirectory.open(options.modelDir);
     const parameters = new ParameterSet(kernels, directory.config);
     try {
-      await readWeights(kernels, directory, parameters);
+      await readWeights(directory, parameters);
     } catch (error) {
       parameters.free();
       throw error;
@@ -117,7 +117,7 @@ export class NativeEngine extends Engine {
   }
 
   exportWeights(dir: string): Promise<void> {
-    return this.inTurn(() => written(dir, () => writeWeights(this.core.kernels, this.core.parameters, dir)));
+    return this.inTurn(() => written(dir, () => writeWeights(this.core.parameters, dir)));
   }
 
   describe(): Promise<EngineInfo> {
@@ -139,7 +139,7 @@ export class NativeEngine extends Engine {
   readGradients(): Promise<Map<string, Float32Array>> {
     return this.inTurn(() => {
       this.core.parameters.startTraining();
-      return Promise.resolve(new Map(Array.from(this.core.parameters.copies('grad'), ({ part, values }) => [part.name, values])));
+      return Promise.resolve(new Map(this.core.parameters.windows('grad').map(({ part, copy }) => [part.name, copy()])));
     });
   }
 
@@ -163,7 +163,7 @@ export class NativeEngine extends Engine {
 
   private trainingState(): TrainingState {
     const { kernels, parameters } = this.core;
-    return { kernels, parameters, build: kernels.buildInfo() };
+    return { parameters, build: kernels.buildInfo() };
   }
 
   private async inTurn<T>(work: () => Promise<T>): Promise<T> {

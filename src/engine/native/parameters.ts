@@ -27,6 +27,13 @@ export interface Parameter extends ParameterSpec {
 /** The float32 tensors of a parameter that training carries from step to step. */
 export type StateName = 'master' | 'm' | 'v' | 'grad';
 
+/** The rows of a state that are one Hugging Face tensor. */
+export interface StateWindow {
+  readonly part: ParameterPart;
+  readonly fill: (values: Float32Array) => void;
+  readonly copy: () => Float32Array;
+}
+
 export interface LayerParameters {
   readonly attentionNorm: Parameter;
   /** q, k and v stacked: [C, D]. */
@@ -128,10 +135,6 @@ export class ParameterSet implements DecoderParameters {
     this.trains = true;
   }
 
-  get isTraining(): boolean {
-    return this.trains;
-  }
-
   dropGradients(): void {
     if (this.trains) for (const { grad } of this.all) this.kernels.zero(grad);
   }
@@ -141,29 +144,25 @@ export class ParameterSet implements DecoderParameters {
     for (const { master, weight } of this.all) this.kernels.convert(master, weight);
   }
 
-  /** Each Hugging Face tensor of one float32 state, in order: a window that is valid during its turn. */
-  *windows(state: StateName): Generator<{ readonly part: ParameterPart; readonly tensor: Tensor }> {
-    for (const parameter of this.all) {
-      let offset = 0;
-      for (const part of parameter.parts) {
-        const tensor = this.kernels.view(parameter[state], offset, part.shape);
-        try {
-          yield { part, tensor };
-        } finally {
-          this.kernels.free(tensor);
-        }
-        offset += elements(part.shape);
-      }
-    }
-  }
-
-  /** Copies of one float32 state by Hugging Face name. */
-  *copies(state: StateName): Generator<{ readonly part: ParameterPart; readonly values: Float32Array }> {
-    for (const { part, tensor } of this.windows(state)) {
-      const values = new Float32Array(elements(part.shape));
-      this.kernels.read(tensor, values);
-      yield { part, values };
-    }
+  /** Each Hugging Face tensor of one float32 state, in order. The state must be there: `startTraining` makes all but the masters. */
+  windows(state: StateName): StateWindow[] {
+    return this.all.flatMap((parameter) => {
+      let end = 0;
+      return parameter.parts.map((part) => {
+        const offset = end;
+        end += elements(part.shape);
+        const within = (use: (tensor: Tensor) => void): void => this.within(parameter[state], { offset, shape: part.shape }, use);
+        return {
+          part,
+          fill: (values: Float32Array) => within((tensor) => this.kernels.write(tensor, values)),
+          copy: () => {
+            const values = new Float32Array(elements(part.shape));
+            within((tensor) => this.kernels.read(tensor, values));
+            return values;
+          },
+        };
+      });
+    });
   }
 
   free(): void {
@@ -171,6 +170,15 @@ export class ParameterSet implements DecoderParameters {
       for (const tensor of [weight, master, grad, m, v]) if (tensor !== NO_TENSOR) this.kernels.free(tensor);
     }
     this.kernels.free(this.invFreq);
+  }
+
+  private within(base: Tensor, { offset, shape }: { offset: number; shape: readonly number[] }, use: (tensor: Tensor) => void): void {
+    const tensor = this.kernels.view(base, offset, shape);
+    try {
+      use(tensor);
+    } finally {
+      this.kernels.free(tensor);
+    }
   }
 
   private allocate(spec: ParameterSpec): Parameter {

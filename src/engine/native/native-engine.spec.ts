@@ -1,0 +1,217 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { scoredBatch, weightOf } from '../../../test/support/scored-batch.js';
+import { writeTinyModel } from '../../../test/support/tiny-model.js';
+import { Aborted } from '../../common/errors.js';
+import { BatchInvalid, type PackedBatch } from '../../tokens/batch.js';
+import { LOSS_KINDS, ROW_METRICS, type LossSpec } from '../../tokens/loss.js';
+import type { ScoreSequence } from '../../tokens/target.js';
+import { BatchTooLarge, EngineFailed, GradientNotFinite } from '../engine.js';
+import { ReferenceEngine } from '../reference/reference-engine.js';
+import { NativeEngine } from './native-engine.js';
+
+const SHAPES = {
+  'tied, grouped heads': { layers: 2, hidden: 48, intermediate: 80, heads: 4, kvHeads: 2, headDim: 16, vocab: 300, tied: true },
+  'untied, odd sizes': { layers: 3, hidden: 36, intermediate: 52, heads: 3, kvHeads: 1, headDim: 10, vocab: 301, tied: false },
+} as const;
+type Shape = keyof typeof SHAPES;
+
+const adam = { learningRate: 1e-2, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, clip: 1 };
+const forwardKl: LossSpec = { kind: 'forward_kl', truncation: 'tail_bucket' };
+const lossOf = (kind: LossSpec['kind']): LossSpec => (kind === 'hard' ? { kind } : { kind, truncation: 'tail_bucket' });
+const sequences: ScoreSequence[] = [17, 5, 31, 2, 12, 24].map((length, s) => ({
+  ids_T: Int32Array.from({ length }, (_, t) => (37 * s + 11 * t * t + 5 * t) % 290),
+  from: Math.min(1 + s, length - 1),
+}));
+
+let dir: string;
+const open: (NativeEngine | ReferenceEngine)[] = [];
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'limbeck-native-'));
+  for (const [name, shape] of Object.entries(SHAPES)) {
+    await writeTinyModel(join(dir, name), { ...shape, seed: 1, tokenizer: 'none' });
+    await writeTinyModel(join(dir, `${name}, teacher`), { ...shape, seed: 2, tokenizer: 'none' });
+  }
+});
+
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((engine) => engine.close()));
+});
+
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+async function native(shape: Shape, options: { memoryLimitBytes?: number } = {}): Promise<NativeEngine> {
+  const engine = await NativeEngine.open({ modelDir: join(dir, shape), threads: 2, ...options });
+  open.push(engine);
+  return engine;
+}
+
+async function reference(name: string): Promise<ReferenceEngine> {
+  const engine = await ReferenceEngine.open(join(dir, name));
+  open.push(engine);
+  return engine;
+}
+
+async function batchFor(shape: Shape, chosen: readonly ScoreSequence[] = sequences): Promise<PackedBatch> {
+  return scoredBatch(await reference(`${shape}, teacher`), chosen, 6);
+}
+
+/** Cosine and relative L2 distance of two gradients over all parameters together. */
+function compare(found: ReadonlyMap<string, ArrayLike<number>>, wanted: ReadonlyMap<string, ArrayLike<number>>): { cosine: number; relativeL2: number } {
+  let dot = 0;
+  let foundSquares = 0;
+  let wantedSquares = 0;
+  let distance = 0;
+  expect([...found.keys()].sort()).toEqual([...wanted.keys()].sort());
+  for (const [name, values] of wanted) {
+    const others = found.get(name) ?? [];
+    expect(others.length).toBe(values.length);
+    for (let i = 0; i < values.length; i++) {
+      dot += values[i] * others[i];
+      foundSquares += others[i] ** 2;
+      wantedSquares += values[i] ** 2;
+      distance += (values[i] - others[i]) ** 2;
+    }
+  }
+  return { cosine: dot / Math.sqrt(foundSquares * wantedSquares), relativeL2: Math.sqrt(distance / wantedSquares) };
+}
+
+describe.each(Object.keys(SHAPES) as Shape[])('a model %s', (shape) => {
+  test.each(LOSS_KINDS)('%s: loss, row metrics and gradient are those of the float64 oracle', async (kind) => {
+    const batch = await batchFor(shape);
+    const ours = await native(shape);
+    const oracle = await reference(shape);
+    const wanted = await oracle.forwardBackward(batch, lossOf(kind), 50);
+    const found = await ours.forwardBackward(batch, lossOf(kind), 50);
+    expect(found.weightSum).toBe(weightOf(batch));
+    expect(Math.abs(found.lossNats / wanted.lossNats - 1)).toBeLessThan(5e-3);
+    for (let at = 0; at < wanted.rowMetrics_RM.length; at++) {
+      if (at % ROW_METRICS.length === ROW_METRICS.indexOf('agreement')) continue; // near ties may fall either way in bf16
+      expect(Math.abs(found.rowMetrics_RM[at] - wanted.rowMetrics_RM[at])).toBeLessThan(0.05);
+    }
+    const { cosine, relativeL2 } = compare(await ours.readGradients(), await oracle.readGradients());
+    expect(cosine).toBeGreaterThan(0.9999);
+    expect(relativeL2).toBeLessThan(1.5e-2);
+  });
+
+  test('ten steps of training follow the oracle', async () => {
+    const batch = await batchFor(shape);
+    const ours = await native(shape);
+    const oracle = await reference(shape);
+    for (let step = 0; step < 10; step++) {
+      const found = await ours.forwardBackward(batch, forwardKl, weightOf(batch));
+      const wanted = await oracle.forwardBackward(batch, forwardKl, weightOf(batch));
+      expect(Math.abs(found.lossNats - wanted.lossNats) / wanted.lossNats).toBeLessThan(0.02);
+      expect((await ours.optimStep(adam)).gradNorm / (await oracle.optimStep(adam)).gradNorm).toBeCloseTo(1, 1);
+    }
+    const { lossNats } = await ours.forward(batch, forwardKl);
+    expect(lossNats).toBeLessThan(0.7 * (await (await native(shape)).forward(batch, forwardKl)).lossNats);
+  });
+});
+
+describe('one step in several micro-batches', () => {
+  async function gradientOf(cuts: readonly (readonly ScoreSequence[])[]): Promise<Map<string, Float32Array>> {
+    const engine = await native('tied, grouped heads');
+    const normalizer = weightOf(await batchFor('tied, grouped heads'));
+    for (const cut of cuts) {
+      const whole = await batchFor('tied, grouped heads', cut);
+      await engine.forwardBackward({ ...whole, weights_R: whole.weights_R.fill(1) }, forwardKl, normalizer);
+    }
+    return engine.readGradients();
+  }
+
+  test.each([2, 4, 6])('cut into %i gives the gradient of the whole', async (parts) => {
+    const size = Math.ceil(sequences.length / parts);
+    const cuts = Array.from({ length: parts }, (_, part) => sequences.slice(part * size, (part + 1) * size)).filter((cut) => cut.length > 0);
+    expect(compare(await gradientOf(cuts), await gradientOf([sequences])).relativeL2).toBeLessThan(2e-3);
+  });
+
+  test('the same cut gives the same bits', async () => {
+    const cuts = [sequences.slice(0, 3), sequences.slice(3)];
+    expect(compare(await gradientOf(cuts), await gradientOf(cuts)).relativeL2).toBe(0);
+  });
+});
+
+test('a packed sequence scores as it does alone', async () => {
+  const engine = await native('untied, odd sizes');
+  const packed = (await engine.forward(await batchFor('untied, odd sizes'), forwardKl)).rowMetrics_RM;
+  let row = 0;
+  for (const sequence of sequences) {
+    const alone = (await engine.forward(await batchFor('untied, odd sizes', [sequence]), forwardKl)).rowMetrics_RM;
+    for (const [at, value] of alone.entries()) expect(Math.abs(value - packed[row * ROW_METRICS.length + at])).toBeLessThan(2e-3);
+    row += alone.length / ROW_METRICS.length;
+  }
+});
+
+test('forward leaves gradients and weights alone, and training needs no more memory the second time', async () => {
+  const engine = await native('tied, grouped heads');
+  const batch = await batchFor('tied, grouped heads');
+  const before = (await engine.forward(batch, forwardKl)).lossNats;
+  expect((await engine.optimStep(adam)).gradNorm).toBe(0);
+  expect((await engine.forward(batch, forwardKl)).lossNats).not.toBe(before); // decay alone moves weights
+  expect((await engine.describe()).step).toBe(1);
+});
+
+test('a batch without rows changes nothing', async () => {
+  const engine = await native('tied, grouped heads');
+  const none = { ...(await batchFor('tied, grouped heads')), rows_R: new Int32Array(0), weights_R: new Float32Array(0), labels_R: new Int32Array(0), targets: undefined };
+  expect(await engine.forwardBackward(none, { kind: 'hard' }, 1)).toEqual({ lossNats: 0, weightSum: 0, rowMetrics_RM: new Float32Array(0) });
+});
+
+describe('refusals come before any work', () => {
+  test('a loss that needs targets without them', async () => {
+    const batch = { ...(await batchFor('tied, grouped heads')), targets: undefined };
+    await expect((await native('tied, grouped heads')).forward(batch, forwardKl)).rejects.toThrow(BatchInvalid);
+  });
+
+  test('a normalizer that is not positive', async () => {
+    const batch = await batchFor('tied, grouped heads');
+    await expect((await native('tied, grouped heads')).forwardBackward(batch, forwardKl, 0)).rejects.toThrow(/normalizer is 0/);
+  });
+
+  test('a sequence longer than the model', async () => {
+    const long = { tokens_N: new Int32Array(513), cuSeqlens_S1: Int32Array.of(0, 513), rows_R: Int32Array.of(0), weights_R: Float32Array.of(1), labels_R: Int32Array.of(0) };
+    await expect((await native('tied, grouped heads')).forward(long, { kind: 'hard' })).rejects.toThrow(/513 tokens; this model has 512/);
+  });
+
+  test('a batch that does not fit, with the gradients left as they were', async () => {
+    const batch = await batchFor('tied, grouped heads');
+    const engine = await native('tied, grouped heads', { memoryLimitBytes: 215 << 20 });
+    await engine.forwardBackward(batch, forwardKl, 1);
+    const before = await engine.readGradients();
+    const large = { tokens_N: new Int32Array(25_600), cuSeqlens_S1: Int32Array.from({ length: 101 }, (_, s) => 256 * s), rows_R: Int32Array.of(0), weights_R: Float32Array.of(1), labels_R: Int32Array.of(0) };
+    await expect(engine.forwardBackward(large, { kind: 'hard' }, 1)).rejects.toThrow(BatchTooLarge);
+    expect(compare(await engine.readGradients(), before).relativeL2).toBe(0);
+  });
+});
+
+test('an abort between layers drops the gradients and keeps the weights', async () => {
+  const engine = await native('tied, grouped heads');
+  const batch = await batchFor('tied, grouped heads');
+  const { lossNats } = await engine.forwardBackward(batch, forwardKl, 1);
+  const controller = new AbortController();
+  const running = engine.forwardBackward(batch, forwardKl, 1, controller.signal);
+  setImmediate(() => controller.abort());
+  await expect(running).rejects.toBeInstanceOf(Aborted);
+  for (const values of (await engine.readGradients()).values()) expect(values.every((value) => value === 0)).toBe(true);
+  expect((await engine.forward(batch, forwardKl)).lossNats).toBe(lossNats);
+});
+
+test('a step with an infinite gradient is refused and changes nothing', async () => {
+  const engine = await native('tied, grouped heads');
+  const batch = await batchFor('tied, grouped heads');
+  const { lossNats } = await engine.forwardBackward(batch, forwardKl, 1e-38);
+  await engine.forwardBackward(batch, forwardKl, 1e-38);
+  await expect(engine.optimStep(adam)).rejects.toBeInstanceOf(GradientNotFinite);
+  expect((await engine.forward(batch, forwardKl)).lossNats).toBe(lossNats);
+  expect((await engine.describe()).step).toBe(0);
+});
+
+test('a closed engine refuses every call', async () => {
+  const engine = await native('tied, grouped heads');
+  await engine.close();
+  await expect(engine.forward(await batchFor('tied, grouped heads'), forwardKl)).rejects.toBeInstanceOf(EngineFailed);
+});
