@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { writeFileAtomic } from '../../model-files/atomic.js';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeDirectoryAtomic } from '../../model-files/atomic.js';
 import { configJson, type ModelConfig } from '../../model-files/config.js';
+import { expectedTensors } from '../../model-files/parameters.js';
 import { decodeSafetensors, encodeSafetensors, type NamedTensor } from '../../model-files/safetensors.js';
 import { CheckpointInvalid, type CheckpointRef } from '../engine.js';
 import type { Moments } from './adamw.js';
-import { parameterShapes } from './parameters.js';
 
 const STATE_FILE = 'state.safetensors';
 const CHECKSUM_FILE = 'state.sha256';
@@ -19,19 +18,15 @@ export interface TrainingState {
   readonly moments: Moments;
 }
 
-/** Writes `dir` aside and renames it. @throws CheckpointInvalid when `dir` is there already; it is left alone. */
+/** Writes `dir` whole or not at all. @throws OutputTaken when `dir` holds anything; it is left alone. */
 export async function writeCheckpoint(dir: string, config: ModelConfig, state: TrainingState): Promise<CheckpointRef> {
-  if (existsSync(dir)) throw new CheckpointInvalid(`${dir} exists already; a checkpoint needs a new directory`);
   const { step } = state.moments;
   const metadata = { format: FORMAT, step: String(step), config: JSON.stringify(configJson(config)) };
   const bytes = encodeSafetensors(stateTensors(config, state), metadata);
-  const aside = `${dir}.partial`;
-  await rm(aside, { recursive: true, force: true });
-  await mkdir(aside, { recursive: true });
-  await writeFileAtomic(join(aside, STATE_FILE), bytes);
-  await writeFileAtomic(join(aside, CHECKSUM_FILE), Buffer.from(checksumLine(bytes)));
-  await rename(aside, dir);
-  await syncDirectory(dirname(dir));
+  await writeDirectoryAtomic(dir, async (aside) => {
+    await writeFile(join(aside, STATE_FILE), bytes);
+    await writeFile(join(aside, CHECKSUM_FILE), checksumLine(bytes));
+  });
   return { dir, step };
 }
 
@@ -46,14 +41,14 @@ export async function readCheckpoint(ref: CheckpointRef, config: ModelConfig): P
   if (metadata.config !== JSON.stringify(configJson(config))) throw new CheckpointInvalid(`${where} belongs to another model: ${metadata.config}`);
   if (metadata.step !== String(ref.step)) throw new CheckpointInvalid(`${where} was written at step ${metadata.step}, not ${ref.step}`);
   const group = (prefix: string): Map<string, Float64Array> =>
-    new Map([...parameterShapes(config).keys()].map((name) => [name, readFloat64(tensors.get(`${prefix}.${name}`), where)]));
+    new Map([...expectedTensors(config).keys()].map((name) => [name, readFloat64(tensors.get(`${prefix}.${name}`), where)]));
   return { weights: group('weight'), moments: { first: group('first'), second: group('second'), step: ref.step } };
 }
 
 function stateTensors(config: ModelConfig, { weights, moments }: TrainingState): NamedTensor[] {
   const tensors: NamedTensor[] = [];
   for (const [prefix, group] of Object.entries({ weight: weights, first: moments.first, second: moments.second })) {
-    for (const [name, shape] of parameterShapes(config)) {
+    for (const [name, shape] of expectedTensors(config)) {
       const values = group.get(name);
       if (!values) throw new Error(`the training state has no ${prefix} of ${name}`);
       tensors.push({ name: `${prefix}.${name}`, dtype: 'F64', shape, bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) });
@@ -77,13 +72,4 @@ async function readPart(path: string): Promise<Buffer> {
 
 function checksumLine(bytes: Uint8Array): string {
   return `${createHash('sha256').update(bytes).digest('hex')}  ${STATE_FILE}\n`;
-}
-
-async function syncDirectory(dir: string): Promise<void> {
-  const handle = await open(dir, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

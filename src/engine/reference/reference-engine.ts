@@ -1,6 +1,7 @@
 import { setImmediate as turnEventLoop } from 'node:timers/promises';
 import { Aborted } from '../../common/errors.js';
 import type { ModelConfig } from '../../model-files/config.js';
+import { parameterCount } from '../../model-files/parameters.js';
 import { BatchInvalid } from '../../tokens/batch.js';
 import { type LossSpec, type LossSums, ROW_METRICS } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
@@ -115,11 +116,11 @@ export class ReferenceEngine extends Engine {
   }
 
   override async describe(): Promise<EngineInfo> {
-    const { config, parameters } = this.#decoder;
+    const { config } = this.#decoder;
     return {
       implementation: 'reference',
       vocabSize: config.vocabSize,
-      parameters: [...parameters.values()].reduce((sum, { values }) => sum + values.length, 0),
+      parameters: parameterCount(config),
       layers: config.layers,
       maxPositions: config.maxPositions,
       threads: 1,
