@@ -2,12 +2,16 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['src/**/*.spec.ts', 'kernels/**/*.spec.ts', 'test/**/*.spec.ts'],
-    exclude: ['node_modules/**', 'dist/**', 'test/support/planted/**'],
     pool: 'forks',
+    // Tests that start engines and servers share two cores: one file at a time keeps them from starving each other.
     fileParallelism: false,
     testTimeout: 120_000,
     hookTimeout: 300_000,
     reporters: ['default', './test/support/count-reporter.ts'],
+    projects: [
+      { extends: true, test: { name: 'here', include: ['src/**/*.spec.ts', 'kernels/**/*.spec.ts', 'test/**/*.spec.ts'] } },
+      // The kernels once more as on a host without AVX-512 and bf16 instructions.
+      { extends: true, test: { name: 'avx2', include: ['kernels/**/*.spec.ts'], env: { DNNL_MAX_CPU_ISA: 'AVX2' } } },
+    ],
   },
 });

@@ -49,7 +49,7 @@ export async function runJob(options: JobOptions): Promise<RunReport> {
         store,
         ...inputs,
         teacher,
-        openEngine: (modelDir) => HostedEngine.start({ modelDir, implementation: 'native', threads: availableParallelism() }),
+        openEngine: (modelDir) => openStudentEngine(modelDir, options.view),
         clock: () => performance.now(),
         freeMemoryBytes: freemem(),
         onEvent: (event) => options.view.show(event),
@@ -131,6 +131,14 @@ async function removeIfUntouched(store: DirectoryStore, outDir: string): Promise
   if (names.length !== 1 || names[0] !== ATTEMPTS_FILE) return;
   await store.remove(ATTEMPTS_FILE);
   await rmdir(outDir);
+}
+
+/** The native engine in a process of its own, on every core. */
+export function openStudentEngine(modelDir: string, view: ProgressView): Promise<HostedEngine> {
+  return HostedEngine.start({
+    engine: { implementation: 'native', modelDir, threads: availableParallelism() },
+    onWarning: (message) => view.show({ kind: 'warning', message }),
+  });
 }
 
 /** Where a job's run goes when the caller does not say. */

@@ -1,7 +1,5 @@
 import type { Command } from 'commander';
-import { readTeacherSettings } from '../config/teacher-settings.js';
-import { startTeacherServer } from '../teacher-server/teacher-server.js';
-import { ArgumentInvalid } from './failure.js';
+import { startTeacherServer } from '../teacher-server/start-teacher-server.js';
 import { stopOnSignal } from './stop.js';
 
 interface ServeFlags {
@@ -26,24 +24,10 @@ export function addTeacherCommands(program: Command): void {
     .option('--model-name <name>', "the name clients must ask for (default: the directory's)")
     .description('serve a model directory with the vLLM dialect')
     .action(async (dir: string, flags: ServeFlags) => {
-      const server = await startTeacherServer({
-        ...readTeacherSettings(),
-        modelDir: dir,
-        host: flags.host,
-        port: wholeNumber('--port', flags.port, 65_535),
-        maxLogprobs: wholeNumber('--max-logprobs', flags.maxLogprobs, 65_534),
-        ...(flags.apiKey === undefined ? {} : { apiKey: flags.apiKey }),
-        ...(flags.modelName === undefined ? {} : { modelName: flags.modelName }),
-      });
+      const server = await startTeacherServer({ modelDir: dir, ...flags }, { onNotice: (message) => void process.stderr.write(`${message}\n`) });
       process.stdout.write(`serving ${dir} at ${server.url}\n`);
       const signal = stopOnSignal('closing the server');
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
       await server.close();
     });
-}
-
-function wholeNumber(option: string, text: string, most: number): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value > most) throw new ArgumentInvalid(`${option} is "${text}"; give a whole number from 0 to ${most}`);
-  return value;
 }

@@ -11,11 +11,11 @@ import { runJob } from '../job.js';
 import { duration, humanProgress } from '../progress.js';
 import { resultTable, stageTable } from '../result-table.js';
 import { stopOnSignal } from '../stop.js';
+import { startTeacherProcess } from '../teacher-process.js';
 import { answersSideBySide } from './answers.js';
 import { expectedSeconds } from './expectation.js';
 import { demoJob, KEPT_LAYERS, TEACHER_KEY_VARIABLE, TEACHER_NAME } from './job-file.js';
 import { demoPrompts, promptLines } from './prompts.js';
-import { startTeacher } from './teacher-process.js';
 
 interface DemoFlags {
   readonly data: string;
@@ -46,9 +46,9 @@ async function runDemo(flags: DemoFlags, signal: AbortSignal): Promise<RunReport
   const teacherDir = flags.teacher === undefined ? await fetchTeacher(data) : resolve(flags.teacher);
   const runDir = await freshRunDirectory(data);
   await writeInputs(runDir, teacherDir);
-  say(`expects to take about ${duration(await expectedSeconds(join(runDir, 'start'), flags.controls ? 'all' : 'none'))} here`);
+  say(`expects to take about ${duration(await expectedSeconds(join(runDir, 'start'), flags.controls ? 'all' : 'none', humanProgress()))} here`);
   const apiKey = randomBytes(24).toString('hex');
-  const teacher = await startTeacher(teacherDir, apiKey);
+  const teacher = await startTeacherProcess({ modelDir: teacherDir, modelName: TEACHER_NAME, port: 0, apiKey });
   try {
     say(`teacher: ${teacherDir} at ${teacher.url}`);
     const jobFile = join(runDir, 'job.yaml');
