@@ -59,7 +59,7 @@ function stateTensors(config: ModelConfig, { weights, moments }: TrainingState):
 
 function readFloat64(tensor: NamedTensor | undefined, where: string): Float64Array {
   if (tensor?.dtype !== 'F64') throw new CheckpointInvalid(`${where} lacks a tensor of the model`);
-  return new Float64Array(tensor.bytes.slice().buffer);
+  return new Float64Array(Uint8Array.from(tensor.bytes).buffer); // slice() of a Buffer would share its memory
 }
 
 async function readPart(path: string): Promise<Buffer> {
