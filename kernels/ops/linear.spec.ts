@@ -1,0 +1,135 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { codeOf, expectClose, expectRepeatable, normals, relativeL2, type Tolerance } from '../../test/support/kernels/check.js';
+import { roundedToBf16, roundedToF32 } from '../../test/support/kernels/bf16.js';
+import { Tensors } from '../../test/support/kernels/tensors.js';
+import { loadKernels } from '../binding/kernels.js';
+
+const kernels = loadKernels();
+const tensors = new Tensors(kernels);
+afterEach(() => tensors.dispose());
+
+const shapes = [
+  { N: 0, I: 8, O: 8 },
+  { N: 5, I: 0, O: 3 },
+  { N: 5, I: 3, O: 0 },
+  { N: 1, I: 1, O: 1 },
+  { N: 1, I: 37, O: 19 },
+  { N: 13, I: 48, O: 31 },
+  { N: 67, I: 130, O: 96 },
+];
+
+/** out[m, n] = sum over k of a(m, k) b(k, n), in float64. */
+function product(m: number, n: number, k: number, at: { a: (i: number, j: number) => number; b: (i: number, j: number) => number }): Float64Array {
+  const out = new Float64Array(m * n);
+  for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) for (let l = 0; l < k; l++) out[i * n + j] += at.a(i, l) * at.b(l, j);
+  return out;
+}
+
+const sumTolerance = (terms: number): Tolerance => ({ relative: 1e-5, absolute: 4e-7 * (terms + 1) });
+const roundedTolerance = (terms: number): Tolerance => ({ relative: 2 ** -8 + 1e-5, absolute: 4e-7 * (terms + 1) });
+
+describe('linearForward', () => {
+  it.each(shapes)('multiplies [$N, $I] by the transpose of [$O, $I], into bf16 and into float32', ({ N, I, O }) => {
+    const x = roundedToBf16(normals(N * I, 1));
+    const weight = roundedToBf16(normals(O * I, 2));
+    const [narrow, wide] = [tensors.bf16([N, O], normals(N * O, 3)), tensors.f32([N, O], normals(N * O, 3))];
+    const inputs = [tensors.bf16([N, I], x), tensors.bf16([O, I], weight)] as const;
+    kernels.linearForward(...inputs, narrow);
+    kernels.linearForward(...inputs, wide);
+    const expected = product(N, O, I, { a: (n, i) => x[n * I + i], b: (i, o) => weight[o * I + i] });
+    expectClose(tensors.values(narrow), expected, roundedTolerance(I));
+    expectClose(tensors.values(wide), expected, sumTolerance(I));
+  });
+
+  it('works on products that span several blocks of the widening path', () => {
+    const [N, I, O] = [3, 2100, 1030];
+    const x = roundedToBf16(normals(N * I, 4));
+    const weight = roundedToBf16(normals(O * I, 5));
+    const inputs = [tensors.bf16([N, I], x), tensors.bf16([O, I], weight)] as const;
+    const expected = product(N, O, I, { a: (n, i) => x[n * I + i], b: (i, o) => weight[o * I + i] });
+    for (const out of [tensors.bf16([N, O]), tensors.f32([N, O])]) {
+      kernels.linearForward(...inputs, out);
+      expect(relativeL2(tensors.values(out), expected)).toBeLessThan(3e-3);
+    }
+  });
+
+  it('reads and writes windows of larger tensors', () => {
+    const values = roundedToBf16(normals(60, 6));
+    const base = tensors.bf16([60], values);
+    const [x, weight] = [kernels.view(base, 7, [2, 5]), kernels.view(base, 23, [3, 5])];
+    const out = tensors.f32([2, 3]);
+    kernels.linearForward(x, weight, out);
+    const expected = product(2, 3, 5, { a: (n, i) => values[7 + n * 5 + i], b: (i, o) => values[23 + o * 5 + i] });
+    expectClose(tensors.values(out), expected, sumTolerance(5));
+    kernels.free(x);
+    kernels.free(weight);
+  });
+
+  it('refuses wrong shapes and dtypes', () => {
+    const [x, weight] = [tensors.bf16([2, 3]), tensors.bf16([4, 3])];
+    expect(codeOf(() => kernels.linearForward(x, tensors.bf16([3, 4]), tensors.bf16([2, 4])))).toBe('kernels.bad_shape');
+    expect(codeOf(() => kernels.linearForward(x, weight, tensors.bf16([4, 2])))).toBe('kernels.bad_shape');
+    expect(codeOf(() => kernels.linearForward(tensors.f32([2, 3]), weight, tensors.bf16([2, 4])))).toBe('kernels.bad_dtype');
+    expect(codeOf(() => kernels.linearForward(x, weight, tensors.i32([2, 4])))).toBe('kernels.bad_dtype');
+  });
+});
+
+describe('linearBackwardInput', () => {
+  it.each(shapes)('multiplies [$N, $O] by [$O, $I]', ({ N, I, O }) => {
+    const dout = roundedToBf16(normals(N * O, 7));
+    const weight = roundedToBf16(normals(O * I, 8));
+    const dx = tensors.bf16([N, I], normals(N * I, 9));
+    kernels.linearBackwardInput(tensors.bf16([N, O], dout), tensors.bf16([O, I], weight), dx);
+    expectClose(tensors.values(dx), product(N, I, O, { a: (n, o) => dout[n * O + o], b: (o, i) => weight[o * I + i] }), roundedTolerance(O));
+  });
+
+  it('refuses wrong shapes and dtypes', () => {
+    const [dout, weight] = [tensors.bf16([2, 4]), tensors.bf16([4, 3])];
+    expect(codeOf(() => kernels.linearBackwardInput(dout, weight, tensors.bf16([2, 4])))).toBe('kernels.bad_shape');
+    expect(codeOf(() => kernels.linearBackwardInput(dout, weight, tensors.f32([2, 3])))).toBe('kernels.bad_dtype');
+  });
+});
+
+describe('linearBackwardWeight', () => {
+  it.each(shapes)('adds the transpose of [$N, $O] times [$N, $I] to what is there', ({ N, I, O }) => {
+    const dout = roundedToBf16(normals(N * O, 10));
+    const x = roundedToBf16(normals(N * I, 11));
+    const before = roundedToF32(normals(O * I, 12));
+    const dweight = tensors.f32([O, I], before);
+    kernels.linearBackwardWeight(tensors.bf16([N, O], dout), tensors.bf16([N, I], x), dweight);
+    const added = product(O, I, N, { a: (o, n) => dout[n * O + o], b: (n, i) => x[n * I + i] });
+    expectClose(tensors.values(dweight), added.map((value, index) => value + before[index]), sumTolerance(N));
+  });
+
+  it('adds over blocks of the widening path', () => {
+    const [N, I, O] = [2100, 5, 3];
+    const dout = roundedToBf16(normals(N * O, 13));
+    const x = roundedToBf16(normals(N * I, 14));
+    const dweight = tensors.f32([O, I], new Float64Array(O * I).fill(1));
+    kernels.linearBackwardWeight(tensors.bf16([N, O], dout), tensors.bf16([N, I], x), dweight);
+    const added = product(O, I, N, { a: (o, n) => dout[n * O + o], b: (n, i) => x[n * I + i] });
+    expectClose(tensors.values(dweight), added.map((value) => value + 1), { relative: 1e-5, absolute: 1e-3 });
+  });
+
+  it('refuses wrong shapes and dtypes', () => {
+    const [dout, x] = [tensors.bf16([2, 4]), tensors.bf16([2, 3])];
+    expect(codeOf(() => kernels.linearBackwardWeight(dout, x, tensors.f32([3, 4])))).toBe('kernels.bad_shape');
+    expect(codeOf(() => kernels.linearBackwardWeight(dout, tensors.bf16([3, 3]), tensors.f32([4, 3])))).toBe('kernels.bad_shape');
+    expect(codeOf(() => kernels.linearBackwardWeight(dout, x, tensors.bf16([4, 3])))).toBe('kernels.bad_dtype');
+  });
+});
+
+describe('linear', () => {
+  it('gives the same bits every time at 2, 8 and 16 threads, forward and backward', () => {
+    const [N, I, O] = [150, 96, 120];
+    const [x, weight, dout] = [normals(N * I, 15), normals(O * I, 16), normals(N * O, 17)];
+    expectRepeatable(kernels, () => {
+      const handles = { x: tensors.bf16([N, I], x), weight: tensors.bf16([O, I], weight), dout: tensors.bf16([N, O], dout) };
+      const [out, dx, dweight] = [tensors.bf16([N, O]), tensors.bf16([N, I]), tensors.f32([O, I])];
+      kernels.linearForward(handles.x, handles.weight, out);
+      kernels.linearBackwardInput(handles.dout, handles.weight, dx);
+      kernels.linearBackwardWeight(handles.dout, handles.x, dweight);
+      return [tensors.bits(out), tensors.bits(dx), tensors.bits(dweight)];
+    });
+  });
+});
