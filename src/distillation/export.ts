@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Ground } from './ground.js';
-import { ModelDirectory } from '../model-files/model-directory.js';
-import { writeModelDirectory } from '../model-files/model-directory.js';
+import { ModelDirectory, writeModelDirectory } from '../model-files/model-directory.js';
 import { writeInterchangeModel } from '../model-files/onnx/interchange-model.js';
 import { modelCard, type ModelCardFacts } from './model-card.js';
 import { readState, writeState } from './run-state.js';
@@ -48,10 +47,9 @@ async function writeStudent(ground: Ground, name: string, card: Pick<ModelCardFa
   await engine.exportWeights(weightsDir);
   const weights = await ModelDirectory.open(weightsDir);
   try {
-    const tensors = [];
-    for (const tensor of weights.names) tensors.push(await weights.tensor(tensor));
-    const readme = Buffer.from(await describeStudent(ground, card));
-    await writeModelDirectory(store.path(name), { config, tensors, copyTokenizerFrom: modelDir, extraFiles: { 'README.md': readme } });
+    const tensors = weights.names.map((tensor) => weights.lazyTensor(tensor));
+    const extraFiles = { 'README.md': await describeStudent(ground, card) };
+    await writeModelDirectory(store.path(name), { config, tensors, copyTokenizerFrom: modelDir, extraFiles });
   } finally {
     await weights.close();
   }

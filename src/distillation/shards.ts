@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { float32FromF16 } from '../model-files/floats.js';
 import { decodeSafetensors, encodeSafetensors, type NamedTensor } from '../model-files/safetensors.js';
 import type { TargetBlock } from '../tokens/target.js';
 import { ShardDamaged, ShardInvalid } from './distillation.errors.js';
-import { fromFloat16Bits, toFloat16Bits } from './float16.js';
+import { toFloat16Bits } from './float16.js';
 import { packIds, unpackIds } from './packed-ids.js';
 import type { TargetedSample } from './packing.js';
 
@@ -68,7 +69,7 @@ export function decodeShard(bytes: Uint8Array, where: string): { samples: ShardS
 
 function verifyChecksum(bytes: Uint8Array, where: string): void {
   const at = checksumPlace(bytes);
-  const cleared = bytes.slice();
+  const cleared = Uint8Array.from(bytes); // slice() of a Buffer would share its memory
   if (at !== undefined) cleared.fill(0x30, at, at + 64);
   const stored = at === undefined ? undefined : Buffer.from(bytes.subarray(at, at + 64)).toString('latin1');
   if (stored !== createHash('sha256').update(cleared).digest('hex')) {
@@ -126,7 +127,7 @@ function rowsOf(tensors: ReadonlyMap<string, NamedTensor>, where: string): (begi
   const starts = new Int32Array(lengths.length + 1);
   for (let row = 0; row < lengths.length; row++) starts[row + 1] = starts[row] + lengths[row];
   const ids = unpackIds(new Uint8Array(payload(tensors, 'support_ids', where)), starts[lengths.length]);
-  const logProbs = Float32Array.from(new Uint16Array(payload(tensors, 'support_log_probs', where)), fromFloat16Bits);
+  const logProbs = Float32Array.from(new Uint16Array(payload(tensors, 'support_log_probs', where)), float32FromF16);
   const tail = new Float32Array(payload(tensors, 'tail', where));
   const actual = new Float32Array(payload(tensors, 'actual_log_probs', where));
   return (begin, end) => ({

@@ -9,7 +9,7 @@ export class MemoryStore extends RunStore {
   }
 
   async write(name: string, bytes: Uint8Array): Promise<void> {
-    this.files.set(name, bytes.slice());
+    this.files.set(name, Uint8Array.from(bytes));
   }
 
   async append(name: string, bytes: Uint8Array): Promise<void> {

@@ -1,0 +1,224 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { RunContext } from '../../src/distillation/context.js';
+import type { RunEvent, StepMetrics } from '../../src/distillation/events.js';
+import { parsePrompts } from '../../src/distillation/prompts.js';
+import type { RunReport } from '../../src/distillation/report.js';
+import { runDistillation } from '../../src/distillation/run.js';
+import { parseSpec } from '../../src/distillation/spec.js';
+import { EngineFailed, type Engine } from '../../src/engine/engine.js';
+import { ReferenceEngine } from '../../src/engine/reference/reference-engine.js';
+import { ChatTemplate } from '../../src/model-files/chat-template.js';
+import { ModelDirectory } from '../../src/model-files/model-directory.js';
+import { Tokenizer } from '../../src/model-files/tokenizer.js';
+import { DirectoryStore } from '../../src/storage/directory-store.js';
+import { EngineTeacher } from '../support/engine-teacher.js';
+import { writeTinyModel } from '../support/tiny-model.js';
+
+const WORDS = ['sun', 'tea', 'ink', 'oak', 'sea', 'ash', 'fog', 'hen', 'jam', 'kit', 'log', 'map', 'nut', 'owl', 'pen', 'rug'];
+/** Enough stop ids that a random teacher ends some of its answers. */
+const STOP_IDS = [2, ...Array.from({ length: 40 }, (_, index) => 40 + index)];
+
+const spec = parseSpec({
+  model: 'student',
+  training_file: 'train.jsonl',
+  validation_file: 'heldout.jsonl',
+  seed: 7,
+  suffix: 'tiny',
+  method: {
+    type: 'distillation',
+    distillation: {
+      teacher: { dialect: 'vllm', base_url: 'http://teacher.test', model: 'tiny' },
+      targets: { top_k: 16 },
+      collect: { samples_per_prompt: 3, max_tokens: 10 },
+      distill: { epochs: 4, loss_tokens_per_step: 80, learning_rate: 1e-2 },
+      align: { steps: 6, prompts_per_step: 4, max_tokens: 10, learning_rate: 2e-3 },
+      evaluate: { prompts: 4, max_tokens: 10 },
+      micro_batch_tokens: 128,
+      checkpoint_every: { steps: 2 },
+    },
+  },
+});
+
+const promptLines = (words: readonly string[]) => words.map((word) => JSON.stringify({ messages: [{ role: 'user', content: word }] })).join('\n');
+
+let home: string;
+let teacherEngine: Engine;
+let basics: Pick<RunContext, 'spec' | 'modelDir' | 'tokenizer' | 'template' | 'trainingPrompts' | 'validationPrompts' | 'controls'>;
+
+/** One attempt of a run on a directory: what it told, and what the teacher was asked. */
+interface Attempt {
+  readonly events: RunEvent[];
+  readonly teacher: EngineTeacher;
+  readonly outcome: Promise<RunReport>;
+}
+
+interface AttemptOptions {
+  readonly out: string;
+  readonly epoch: number;
+  readonly signal?: AbortSignal;
+  readonly controls?: 'none' | 'all';
+  readonly openEngine?: RunContext['openEngine'];
+  readonly onEvent?: (event: RunEvent) => void;
+}
+
+function attempt({ out, epoch, signal, controls = 'none', openEngine = (dir) => ReferenceEngine.open(dir), onEvent }: AttemptOptions): Attempt {
+  const events: RunEvent[] = [];
+  const teacher = new EngineTeacher({ engine: teacherEngine, tokenizer: basics.tokenizer });
+  let ms = 0;
+  const outcome = runDistillation(
+    {
+      ...basics,
+      store: new DirectoryStore(join(home, out)),
+      teacher,
+      openEngine,
+      clock: () => (ms += 5),
+      onEvent: (event) => {
+        events.push(event);
+        onEvent?.(event);
+      },
+      controls,
+      epoch,
+    },
+    signal,
+  );
+  return { events, teacher, outcome };
+}
+
+/** An engine that dies in its n-th optimiser step. */
+async function openMortal(dir: string, diesAt: number): Promise<Engine> {
+  const engine = await ReferenceEngine.open(dir);
+  const optimStep = engine.optimStep.bind(engine);
+  let steps = 0;
+  engine.optimStep = async (step) => {
+    if (++steps === diesAt) throw new EngineFailed('the engine was killed');
+    return optimStep(step);
+  };
+  return engine;
+}
+
+const shaOf = async (out: string) => createHash('sha256').update(await readFile(join(home, out, 'student', 'model.safetensors'))).digest('hex');
+const metricsOf = async (out: string): Promise<StepMetrics[]> =>
+  (await readFile(join(home, out, 'metrics.jsonl'), 'utf8')).trim().split('\n').map((line) => JSON.parse(line));
+const duplicates = (asked: readonly string[]) => asked.length - new Set(asked).size;
+
+describe('a whole run on a tiny model', () => {
+  let undisturbed: Attempt;
+  let report: RunReport;
+  let distillSteps: number;
+
+  beforeAll(async () => {
+    home = await mkdtemp(join(tmpdir(), 'run-'));
+    const modelDir = await writeTinyModel(join(home, 'start'), { seed: 2, layers: 1 });
+    await writeFile(join(modelDir, 'generation_config.json'), JSON.stringify({ bos_token_id: 1, eos_token_id: STOP_IDS, pad_token_id: 2 }));
+    teacherEngine = await ReferenceEngine.open(await writeTinyModel(join(home, 'teacher'), { seed: 1 }));
+    basics = {
+      spec,
+      modelDir,
+      tokenizer: await Tokenizer.load(modelDir),
+      template: await ChatTemplate.load(modelDir),
+      trainingPrompts: parsePrompts(promptLines(WORDS.slice(0, 12)), 'train.jsonl'),
+      validationPrompts: parsePrompts(promptLines(WORDS.slice(12)), 'heldout.jsonl'),
+      controls: 'none',
+    };
+    undisturbed = attempt({ out: 'undisturbed', epoch: 1 });
+    report = await undisturbed.outcome;
+    distillSteps = (await metricsOf('undisturbed')).filter(({ stage }) => stage === 'distill').length;
+  });
+  afterAll(() => rm(home, { recursive: true, force: true }));
+
+  it('brings the forward KL on held-out teacher text down in distill', () => {
+    const { before, after_distill } = report.evaluation;
+
+    expect(after_distill.forward_kl_teacher_text).toBeLessThan(before.forward_kl_teacher_text);
+    expect(report.differences.distill_forward_kl.high).toBeLessThan(0);
+    expect(report.differences.distill_forward_kl.value).toBeCloseTo(after_distill.forward_kl_teacher_text - before.forward_kl_teacher_text, 12);
+  });
+
+  it('measures the teacher as its own student', () => {
+    expect(report.evaluation.teacher).toMatchObject({ prompts: 4, forward_kl_teacher_text: 0, reverse_kl_own_rollouts: 0, top1_agreement: 1 });
+    expect(report.evaluation.teacher.mean_length).toBeGreaterThan(1);
+  });
+
+  it('writes the report, a record for each step, samples and the student', async () => {
+    const metrics = await metricsOf('undisturbed');
+
+    expect(JSON.parse(await readFile(join(home, 'undisturbed', 'report.json'), 'utf8'))).toEqual(report);
+    expect(metrics.map(({ step }) => step)).toEqual([...Array.from({ length: distillSteps }, (_, index) => index + 1), 1, 2, 3, 4, 5, 6]);
+    expect(metrics[distillSteps].rollout_gap).toBeLessThan(1e-6);
+    expect(report.stages.align.teacher_calls).toBe(24);
+    expect(report.stages.collect.teacher_calls).toBe(36);
+    expect(report.stages.evaluate.teacher_calls).toBe(16);
+    expect((await readFile(join(home, 'undisturbed', 'samples', 'after_align.jsonl'), 'utf8')).trim().split('\n').length).toBe(4);
+    expect(report.student_dir).toBe(join(home, 'undisturbed', 'student'));
+    expect(report.student_sha256).toBe(await shaOf('undisturbed'));
+    await (await ModelDirectory.open(report.student_dir)).close();
+    expect((await Tokenizer.load(report.student_dir)).encode('sun')).toEqual(basics.tokenizer.encode('sun'));
+    expect(await readFile(join(report.student_dir, 'README.md'), 'utf8')).toMatch(/forward KL on teacher text[^]*after align/);
+  });
+
+  it('asks the teacher nothing twice', () => {
+    expect(undisturbed.teacher.written.length).toBe(40);
+    expect(duplicates(undisturbed.teacher.written)).toBe(0);
+  });
+
+  it.each([
+    ['distill', 3],
+    ['distill', 4],
+    ['distill', 7],
+    ['align', 3],
+    ['align', 4],
+    ['align', 6],
+  ] as const)('ends with the same weights after its engine dies in %s step %d', async (stage, step) => {
+    const out = `killed-${stage}-${step}`;
+    const diesAt = stage === 'distill' ? step : distillSteps + step;
+    const first = attempt({ out, epoch: 1, openEngine: (dir) => openMortal(dir, diesAt) });
+    await expect(first.outcome).rejects.toMatchObject({ code: 'engine.failed' });
+
+    const second = attempt({ out, epoch: 2 });
+    const resumed = await second.outcome;
+
+    expect(resumed.student_sha256).toBe(report.student_sha256);
+    expect(second.events.find(({ kind }) => kind === 'resumed')).toEqual({ kind: 'resumed', stage, firstStep: step % 2 === 0 ? step - 1 : step });
+    expect(duplicates([...first.teacher.written, ...second.teacher.written])).toBe(0);
+    expect([...first.teacher.scored, ...second.teacher.scored].sort()).toEqual([...undisturbed.teacher.scored].sort());
+    expect((await metricsOf(out)).map((metrics) => [metrics.stage, metrics.step, metrics.loss])).toEqual((await metricsOf('undisturbed')).map((metrics) => [metrics.stage, metrics.step, metrics.loss]));
+  });
+
+  it.each(['distill', 'align'] as const)('stops on request in %s with a checkpoint of the last finished step', async (stage) => {
+    const out = `stopped-${stage}`;
+    const stop = new AbortController();
+    const onEvent = (event: RunEvent): void => {
+      if (event.kind === 'step' && event.metrics.stage === stage && event.metrics.step === 3) stop.abort();
+    };
+    const first = attempt({ out, epoch: 1, signal: stop.signal, onEvent });
+    await expect(first.outcome).rejects.toMatchObject({ code: 'common.aborted' });
+
+    const second = attempt({ out, epoch: 2 });
+
+    expect((await second.outcome).student_sha256).toBe(report.student_sha256);
+    expect(second.events.find(({ kind }) => kind === 'resumed')).toMatchObject({ stage, firstStep: 4 });
+  });
+
+  it('does nothing again when the run is whole', async () => {
+    const again = attempt({ out: 'undisturbed', epoch: 2 });
+
+    expect(await again.outcome).toEqual(report);
+    expect(again.teacher.written).toEqual([]);
+    expect(again.teacher.scored).toEqual([]);
+  });
+
+  it('refuses to go on with another spec, and changes nothing', async () => {
+    const other = { ...spec, seed: 8 };
+    const store = new DirectoryStore(join(home, 'undisturbed'));
+    const teacher = new EngineTeacher({ engine: teacherEngine, tokenizer: basics.tokenizer });
+
+    const refused = runDistillation({ ...basics, spec: other, store, teacher, openEngine: (dir) => ReferenceEngine.open(dir), clock: () => 0, onEvent: () => undefined, controls: 'none', epoch: 3 });
+
+    await expect(refused).rejects.toMatchObject({ code: 'distillation.resume_mismatch', message: expect.stringContaining('the spec') });
+    expect(await shaOf('undisturbed')).toBe(report.student_sha256);
+  });
+});
