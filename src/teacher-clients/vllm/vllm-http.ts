@@ -1,0 +1,182 @@
+import { Agent, errors, request, type Dispatcher } from 'undici';
+import { Aborted } from '../../common/errors.js';
+import { TeacherAnswerInvalid, TeacherRefused, TeacherUnavailable } from '../teacher-client.js';
+import { errorWords, quote, type ErrorWords } from './error-words.js';
+import { RetryBudget, retryAfterMs, type Trouble } from './retry.js';
+import type { Timing, VllmLimits } from './vllm-options.js';
+
+/** One request to the teacher, and what its answer may take. */
+export interface Exchange {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly body?: unknown;
+  /** Until the first byte: an answer that is not streamed begins when it is done, so this follows from the work asked for. */
+  readonly answerMs: number;
+  /** The body is cut off, and refused, beyond this. */
+  readonly mostBytes: number;
+  readonly attempts: 'once' | 'within_budget';
+}
+
+/** The teacher answered with a status that says no. */
+export class RequestRefused extends TeacherRefused {
+  constructor(
+    message: string,
+    readonly status: number,
+    readonly words: ErrorWords,
+  ) {
+    super(message);
+  }
+}
+
+const ERROR_BODY_BYTES = 2 ** 16;
+
+type Attempt = { readonly kind: 'answered'; readonly body: string } | ({ readonly kind: 'setback' } & Setback);
+
+/** An attempt that failed in a way that may pass. */
+interface Setback {
+  readonly trouble: Trouble;
+  /** What befell it, for a person. */
+  readonly what: string;
+  readonly cause?: unknown;
+}
+
+/** Speaks HTTP with one teacher: sends, waits, bounds, retries; knows nothing of what is said. */
+export class VllmHttp {
+  private readonly agent: Agent;
+  private readonly origin: string;
+
+  constructor(
+    baseUrl: string,
+    private readonly settings: { readonly apiKey?: string; readonly limits: VllmLimits; readonly timing: Timing },
+  ) {
+    this.origin = baseUrl.replace(/\/+$/, '').replace(/\/v1$/, '');
+    this.agent = new Agent({ connect: { timeout: settings.limits.connectMs } });
+  }
+
+  /**
+   * @returns the body of a 200, parsed as JSON.
+   * @throws TeacherUnavailable, TeacherRefused (as `RequestRefused` when it has a status), TeacherAnswerInvalid when not JSON or too long, Aborted.
+   */
+  async json(exchange: Exchange, signal: AbortSignal): Promise<unknown> {
+    const body = await this.body(exchange, signal);
+    try {
+      return JSON.parse(body);
+    } catch (error) {
+      throw new TeacherAnswerInvalid(`${this.where(exchange)} answered 200 with something that is not JSON: ${quote(body)}. Is base_url that of a vLLM server?`, { cause: error });
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.agent.destroy();
+  }
+
+  private async body(exchange: Exchange, signal: AbortSignal): Promise<string> {
+    const budget = new RetryBudget(this.settings.limits, this.settings.timing);
+    for (let attempts = 1; ; attempts++) {
+      const attempt = await this.attempt(exchange, signal);
+      if (attempt.kind === 'answered') return attempt.body;
+      const waitMs = exchange.attempts === 'once' ? undefined : budget.next(attempt.trouble);
+      if (waitMs === undefined) throw this.unavailable(attempt, attempts);
+      await this.settings.timing.wait(waitMs, signal).catch(() => stopped());
+      if (signal.aborted) stopped();
+    }
+  }
+
+  private unavailable({ what, cause }: Setback, attempts: number): TeacherUnavailable {
+    const tries = attempts === 1 ? '' : ` after ${attempts} attempts`;
+    return new TeacherUnavailable(`the teacher at ${this.origin} is not available${tries}: ${what}. Check that it runs and that base_url is right`, { cause });
+  }
+
+  private async attempt(exchange: Exchange, signal: AbortSignal): Promise<Attempt> {
+    if (signal.aborted) stopped();
+    try {
+      const response = await this.send(exchange, signal);
+      if (response.statusCode === 200) return { kind: 'answered', body: await this.read(response, exchange) };
+      const body = await readAtMost(response.body, ERROR_BODY_BYTES);
+      return this.judge(exchange, response, body.text);
+    } catch (error) {
+      if (signal.aborted) stopped();
+      const what = socketFailure(error);
+      if (what === undefined) throw error;
+      return { kind: 'setback', trouble: { kind: 'socket' }, what, cause: error };
+    }
+  }
+
+  private send(exchange: Exchange, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+    const { apiKey, limits } = this.settings;
+    return request(`${this.origin}${exchange.path}`, {
+      dispatcher: this.agent,
+      method: exchange.method,
+      headers: {
+        accept: 'application/json',
+        ...(exchange.body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
+      },
+      body: exchange.body === undefined ? null : JSON.stringify(exchange.body),
+      headersTimeout: exchange.answerMs,
+      bodyTimeout: limits.silenceMs,
+      signal,
+    }).catch((error: unknown) => {
+      if (error instanceof errors.HeadersTimeoutError) {
+        throw new TeacherUnavailable(`${this.where(exchange)} did not answer within ${exchange.answerMs} ms; it is overloaded or stuck`, { cause: error });
+      }
+      throw error;
+    });
+  }
+
+  private async read(response: Dispatcher.ResponseData, exchange: Exchange): Promise<string> {
+    const { text, whole } = await readAtMost(response.body, exchange.mostBytes);
+    if (whole) return text;
+    throw new TeacherAnswerInvalid(`${this.where(exchange)} answered with more than the ${exchange.mostBytes} bytes that were asked for could take; nothing of it was used`);
+  }
+
+  private judge(exchange: Exchange, response: Dispatcher.ResponseData, body: string): Attempt {
+    const { statusCode: status, headers } = response;
+    const words = errorWords(body);
+    const what = `${this.where(exchange)} answered ${status}: ${words.message}`;
+    if (status === 429 || (status >= 500 && status !== 501)) {
+      const header = headers['retry-after'];
+      const afterMs = retryAfterMs(typeof header === 'string' ? header : undefined, Date.now());
+      return { kind: 'setback', trouble: { kind: status === 500 ? 'broken' : 'busy', afterMs }, what };
+    }
+    throw new RequestRefused(`${what}${remedy(status)}`, status, words);
+  }
+
+  private where({ method, path }: Exchange): string {
+    return `${method} ${this.origin}${path}`;
+  }
+}
+
+function remedy(status: number): string {
+  if (status === 401 || status === 403) return '. Set api_key_env to the variable that holds the key the server was started with';
+  if (status >= 300 && status < 400) return '. Redirects are not followed; give the final address as base_url';
+  return '';
+}
+
+function stopped(): never {
+  throw new Aborted('a request to the teacher');
+}
+
+/** Reads up to `most` bytes; a longer body is cut off and its connection closed. */
+async function readAtMost(body: Dispatcher.ResponseData['body'], most: number): Promise<{ readonly text: string; readonly whole: boolean }> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    if (!Buffer.isBuffer(chunk)) continue;
+    bytes += chunk.length;
+    if (bytes > most) return { text: Buffer.concat(chunks).toString('utf8'), whole: false };
+    chunks.push(chunk);
+  }
+  return { text: Buffer.concat(chunks).toString('utf8'), whole: true };
+}
+
+const SOCKET_CODES = /^(ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|UND_ERR_(SOCKET|CONNECT_TIMEOUT|BODY_TIMEOUT)|HPE_)/;
+
+/** What befell the connection, when the error is of that kind. */
+function socketFailure(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  if (code !== undefined && SOCKET_CODES.test(code)) return `${error.message || code}${error.message.includes(code) ? '' : ` (${code})`}`;
+  if (error instanceof AggregateError && error.errors.length > 0) return socketFailure(error.errors[0]);
+  return error.cause === undefined ? undefined : socketFailure(error.cause);
+}

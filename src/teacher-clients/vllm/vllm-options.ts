@@ -1,0 +1,62 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** How a teacher that speaks the vLLM dialect is reached. */
+export interface VllmTeacherOptions {
+  /** `http://host:port`; a trailing `/v1` is tolerated. */
+  readonly baseUrl: string;
+  /** The name the teacher serves the model under. */
+  readonly model: string;
+  /** Ids at or above this are padded rows of the teacher's head: dropped from supports, their mass counted in the tail. */
+  readonly vocabSize: number;
+  /** Sent as a bearer token. */
+  readonly apiKey?: string;
+  readonly limits?: Partial<VllmLimits>;
+  /** Time and chance, replaced by tests. */
+  readonly timing?: Timing;
+}
+
+/** Bounds of waiting and of what is in flight. */
+export interface VllmLimits {
+  /** For the connection, milliseconds. */
+  readonly connectMs: number;
+  /** For the first byte of an answer, milliseconds: a part that covers queueing, and one for each token read or written. */
+  readonly answerMs: number;
+  readonly answerMsPerToken: number;
+  /** Longest silence inside an answer's body, milliseconds. */
+  readonly silenceMs: number;
+  /** Most support entries asked for at once, summed over requests as tokens x k; about 70 bytes each on the wire. A larger request goes alone. */
+  readonly entriesInFlight: number;
+  /** How long one request may be retried, milliseconds from its first attempt. */
+  readonly retryMs: number;
+  /** Wait before the first retry, doubled with each, at most `retryWaitMostMs`; jittered down to half. Milliseconds. */
+  readonly retryWaitMs: number;
+  readonly retryWaitMostMs: number;
+}
+
+export const DEFAULT_LIMITS: VllmLimits = {
+  connectMs: 10_000,
+  answerMs: 120_000,
+  answerMsPerToken: 250,
+  silenceMs: 60_000,
+  entriesInFlight: 2 ** 18,
+  retryMs: 120_000,
+  retryWaitMs: 500,
+  retryWaitMostMs: 15_000,
+};
+
+export interface Timing {
+  /** Milliseconds from any fixed point. */
+  readonly now: () => number;
+  /** Rejects when the signal fires. */
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** Uniform in [0, 1). */
+  readonly jitter: () => number;
+}
+
+export const SYSTEM_TIMING: Timing = {
+  now: () => performance.now(),
+  wait: async (ms, signal) => {
+    await sleep(ms, undefined, { signal });
+  },
+  jitter: Math.random,
+};
