@@ -1,29 +1,85 @@
-import type { TinyModelOptions, TinyTensor } from './tiny-model.js';
+import { ModelDirectory, toFloat32 } from '../../src/model-files/model-directory.js';
+import type { ModelConfig } from '../../src/model-files/config.js';
 
-/**
- * Logits of a tiny Llama at every position of one sequence, [T][V], in float64, written from the formulas and sharing no code with the product:
- * pre-norm blocks, half-split RoPE with base 10000, causal attention with grouped heads, SwiGLU.
- */
-export function llamaLogits(model: TinyModelOptions, tensors: readonly TinyTensor[], ids: readonly number[]): number[][] {
-  const weights = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-  const vector = (name: string): Float32Array => required(weights.get(name)).values;
-  const apply = (name: string, x: readonly number[]): number[] => multiply(required(weights.get(name)), x);
-  let hidden_TD = ids.map((id) => Array.from(vector('model.embed_tokens.weight').subarray(id * model.hidden, (id + 1) * model.hidden)));
-  for (let layer = 0; layer < model.layers; layer++) {
-    const name = `model.layers.${layer}`;
-    const normed = hidden_TD.map((x) => rmsNorm(x, vector(`${name}.input_layernorm.weight`)));
-    const project = (part: string): number[][] => normed.map((x) => apply(`${name}.self_attn.${part}_proj.weight`, x));
-    const mixed = attention(model, { query: project('q'), key: project('k'), value: project('v') });
-    hidden_TD = hidden_TD.map((x, t) => sum(x, apply(`${name}.self_attn.o_proj.weight`, mixed[t])));
-    hidden_TD = hidden_TD.map((x) => {
-      const y = rmsNorm(x, vector(`${name}.post_attention_layernorm.weight`));
-      const up = apply(`${name}.mlp.up_proj.weight`, y);
-      const gated = apply(`${name}.mlp.gate_proj.weight`, y).map((gate, i) => (gate / (1 + Math.exp(-gate))) * up[i]);
-      return sum(x, apply(`${name}.mlp.down_proj.weight`, gated));
+interface Matrix {
+  readonly shape: readonly number[];
+  readonly values: Float32Array;
+}
+
+/** A tiny Llama in float64, written from the formulas: pre-norm blocks, half-split RoPE, causal attention with grouped heads, SwiGLU. Of the product it shares only the file reader. */
+export class Float64Llama {
+  private constructor(
+    private readonly config: ModelConfig,
+    private readonly weights: ReadonlyMap<string, Matrix>,
+  ) {}
+
+  static async open(dir: string): Promise<Float64Llama> {
+    const model = await ModelDirectory.open(dir);
+    const weights = new Map<string, Matrix>();
+    for (const name of model.names) {
+      const tensor = await model.tensor(name);
+      weights.set(name, { shape: tensor.shape, values: toFloat32(tensor) });
+    }
+    await model.close();
+    return new Float64Llama(model.config, weights);
+  }
+
+  /** Logits at every position, [T][V]. */
+  logits(ids: readonly number[]): number[][] {
+    const { hiddenSize, layers, tiedEmbeddings } = this.config;
+    const embedding = this.matrix('model.embed_tokens').values;
+    let hidden_TD = ids.map((id) => Array.from(embedding.subarray(id * hiddenSize, (id + 1) * hiddenSize)));
+    for (let layer = 0; layer < layers; layer++) hidden_TD = this.block(`model.layers.${layer}`, hidden_TD);
+    const head = this.matrix(tiedEmbeddings ? 'model.embed_tokens' : 'lm_head');
+    return hidden_TD.map((x) => multiply(head, this.norm('model.norm', x)));
+  }
+
+  private block(name: string, hidden_TD: readonly number[][]): number[][] {
+    const normed = hidden_TD.map((x) => this.norm(`${name}.input_layernorm`, x));
+    const project = (part: string): number[][] => normed.map((x) => multiply(this.matrix(`${name}.self_attn.${part}_proj`), x));
+    const mixed = this.attention({ query: project('q'), key: project('k'), value: project('v') });
+    return hidden_TD.map((x, t) => {
+      const middle = sum(x, multiply(this.matrix(`${name}.self_attn.o_proj`), mixed[t]));
+      const y = this.norm(`${name}.post_attention_layernorm`, middle);
+      const up = multiply(this.matrix(`${name}.mlp.up_proj`), y);
+      const gated = multiply(this.matrix(`${name}.mlp.gate_proj`), y).map((gate, i) => (gate / (1 + Math.exp(-gate))) * up[i]);
+      return sum(middle, multiply(this.matrix(`${name}.mlp.down_proj`), gated));
     });
   }
-  const head = model.tied ? 'model.embed_tokens.weight' : 'lm_head.weight';
-  return hidden_TD.map((x) => apply(head, rmsNorm(x, vector('model.norm.weight'))));
+
+  private attention(parts: { readonly query: number[][]; readonly key: number[][]; readonly value: number[][] }): number[][] {
+    const { headDim: K, heads, kvHeads } = this.config;
+    const part = (x: readonly number[], head: number): number[] => x.slice(head * K, (head + 1) * K);
+    return parts.query.map((row, t) =>
+      Array.from({ length: heads }, (_, head) => {
+        const shared = Math.floor(head / (heads / kvHeads));
+        const query = this.rotate(part(row, head), t);
+        const scores = parts.key.slice(0, t + 1).map((key, s) => dot(query, this.rotate(part(key, shared), s)) / Math.sqrt(K));
+        const norm = logSumExp(scores);
+        return Array.from({ length: K }, (_, i) => scores.reduce((total, score, s) => total + Math.exp(score - norm) * parts.value[s][shared * K + i], 0));
+      }).flat(),
+    );
+  }
+
+  private rotate(x: readonly number[], position: number): number[] {
+    const half = x.length / 2;
+    return x.map((value, i) => {
+      const angle = position * this.config.ropeTheta ** (-(i % half) / half);
+      return i < half ? value * Math.cos(angle) - x[i + half] * Math.sin(angle) : value * Math.cos(angle) + x[i - half] * Math.sin(angle);
+    });
+  }
+
+  private norm(name: string, x: readonly number[]): number[] {
+    const { values } = this.matrix(name);
+    const scale = 1 / Math.sqrt(dot(x, x) / x.length + this.config.rmsNormEps);
+    return x.map((value, i) => value * scale * values[i]);
+  }
+
+  private matrix(module: string): Matrix {
+    const found = this.weights.get(`${module}.weight`);
+    if (!found) throw new Error(`the model has no ${module}.weight`);
+    return found;
+  }
 }
 
 /** log sum exp in float64. */
@@ -32,37 +88,7 @@ export function logSumExp(logits: readonly number[]): number {
   return max + Math.log(logits.reduce((total, logit) => total + Math.exp(logit - max), 0));
 }
 
-function attention(model: TinyModelOptions, heads: { query: number[][]; key: number[][]; value: number[][] }): number[][] {
-  const { headDim: K } = model;
-  return heads.query.map((row, t) => {
-    const mixed: number[] = [];
-    for (let head = 0; head < model.heads; head++) {
-      const shared = Math.floor(head / (model.heads / model.kvHeads));
-      const part = (x: readonly number[], at: number): number[] => x.slice(at * K, (at + 1) * K);
-      const query = rotate(part(row, head), t);
-      const scores = heads.key.slice(0, t + 1).map((key, s) => dot(query, rotate(part(key, shared), s)) / Math.sqrt(K));
-      const norm = logSumExp(scores);
-      const value = Array.from({ length: K }, (_, i) => scores.reduce((total, score, s) => total + Math.exp(score - norm) * heads.value[s][shared * K + i], 0));
-      mixed.push(...value);
-    }
-    return mixed;
-  });
-}
-
-function rotate(x: readonly number[], position: number): number[] {
-  const half = x.length / 2;
-  return x.map((value, i) => {
-    const angle = position * 10_000 ** (-(i % half) / half);
-    return i < half ? value * Math.cos(angle) - x[i + half] * Math.sin(angle) : value * Math.cos(angle) + x[i - half] * Math.sin(angle);
-  });
-}
-
-function rmsNorm(x: readonly number[], weight: Float32Array): number[] {
-  const scale = 1 / Math.sqrt(dot(x, x) / x.length + 1e-5);
-  return x.map((value, i) => value * scale * weight[i]);
-}
-
-function multiply({ shape: [rows, columns], values }: TinyTensor, x: readonly number[]): number[] {
+function multiply({ shape: [rows, columns], values }: Matrix, x: readonly number[]): number[] {
   return Array.from({ length: rows }, (_, row) => {
     let total = 0;
     for (let column = 0; column < columns; column++) total += values[row * columns + column] * x[column];
@@ -76,9 +102,4 @@ function dot(a: readonly number[], b: readonly number[]): number {
 
 function sum(a: readonly number[], b: readonly number[]): number[] {
   return a.map((value, i) => value + b[i]);
-}
-
-function required<T>(value: T | undefined): T {
-  if (value === undefined) throw new Error('the tiny model lacks a tensor');
-  return value;
 }

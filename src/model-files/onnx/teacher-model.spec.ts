@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { llamaLogits, logSumExp } from '../../../test/support/float64-llama.js';
+import { Float64Llama, logSumExp } from '../../../test/support/float64-llama.js';
 import { askTeacher, openSession, type TeacherAnswer, type TeacherAsk } from '../../../test/support/onnx-graphs.js';
-import { TINY_MODEL, tinyTensors, writeTinyModel, type TinyModelOptions } from '../../../test/support/tiny-model.js';
+import { TINY_MODEL, writeTinyModel, type TinyModelOptions } from '../../../test/support/tiny-model.js';
 import { writeTeacherModel } from './teacher-model.js';
 
 const ODD: Partial<TinyModelOptions> = {
@@ -28,6 +28,7 @@ describe.each([
   // Lengths 3 to 140: below, at and beyond every vector width.
   const sequences = Array.from({ length: 16 }, (_, i) => someIds(3 + i * 9 + (i % 4), i, vocab));
   let dir: string;
+  let llama: Float64Llama;
   let session: InferenceSession;
   let alone: TeacherAnswer[];
 
@@ -40,6 +41,7 @@ describe.each([
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'limbeck-teacher-onnx-'));
     await writeTinyModel(dir, options);
+    llama = await Float64Llama.open(dir);
     session = await openSession(await writeTeacherModel(dir));
     alone = [];
     for (const [index, ids] of sequences.entries()) alone.push(...(await ask([askAll(ids, index)])));
@@ -51,7 +53,7 @@ describe.each([
   });
 
   it('gives the logits and the log-sum-exp of a float64 forward', () => {
-    const reference = llamaLogits(model, tinyTensors(model), sequences[3]);
+    const reference = llama.logits(sequences[3]);
     alone[3].rows.forEach((row, t) => {
       const best = reference[t].map((logit, id) => ({ logit, id })).sort((a, b) => b.logit - a.logit).slice(0, K);
       expect(row.topIds).toEqual(best.map(({ id }) => id));
@@ -64,7 +66,7 @@ describe.each([
 
   it('draws the id that a float64 inverse CDF draws', async () => {
     const ids = sequences[1];
-    const reference = llamaLogits(model, tinyTensors(model), ids);
+    const reference = llama.logits(ids);
     const uniforms = Array.from({ length: 40 }, (_, i) => Math.fround((i * GOLDEN_RATIO) % 1));
     for (const temperature of [0.3, 1, 2]) {
       const rows = uniforms.map((uniform, i) => ({ at: i % ids.length, uniform, temperature }));
