@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { importGguf } from '../model-files/gguf/import-gguf.js';
 import { pullModel, PULLABLE_MODELS } from '../model-files/pull.js';
 import { pruneModel } from '../model-files/prune.js';
-import { writeInterchangeModel } from '../model-files/onnx/write-models.js';
+import { writeInterchangeModel } from '../model-files/onnx/interchange-model.js';
 import { ArgumentInvalid } from './failure.js';
 
 /** `models …`: fetch, import, prune and convert model directories. */
