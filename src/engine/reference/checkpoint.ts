@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeDirectoryAtomic } from '../../model-files/atomic.js';
@@ -18,8 +19,9 @@ export interface TrainingState {
   readonly moments: Moments;
 }
 
-/** Writes `dir` whole or not at all. @throws OutputTaken when `dir` holds anything; it is left alone. */
+/** Writes `dir` whole or not at all. @throws CheckpointInvalid when `dir` exists; it is left alone. */
 export async function writeCheckpoint(dir: string, config: ModelConfig, state: TrainingState): Promise<CheckpointRef> {
+  if (existsSync(dir)) throw new CheckpointInvalid(`${dir} exists already; a checkpoint is written into a new directory`);
   const { step } = state.moments;
   const metadata = { format: FORMAT, step: String(step), config: JSON.stringify(configJson(config)) };
   const bytes = encodeSafetensors(stateTensors(config, state), metadata);

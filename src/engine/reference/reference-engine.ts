@@ -5,7 +5,7 @@ import { parameterCount } from '../../model-files/parameters.js';
 import { BatchInvalid } from '../../tokens/batch.js';
 import { type LossSpec, type LossSums, ROW_METRICS } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
-import { type CheckpointRef, type Completion, Engine, type EngineInfo, GradientNotFinite, type OptimStep, type SampleRequest, type ScoreRequest } from '../engine.js';
+import { type CheckpointRef, type Completion, Engine, EngineFailed, type EngineInfo, GradientNotFinite, type OptimStep, type SampleRequest, type ScoreRequest } from '../engine.js';
 import { gradientNorm, type Moments, stepAdamW, zeroMoments } from './adamw.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { Decoder } from './decoder.js';
@@ -22,6 +22,7 @@ import { readWeights, writeWeights } from './weight-files.js';
 export class ReferenceEngine extends Engine {
   #decoder: Decoder;
   #moments: Moments;
+  #state: 'open' | 'closed' = 'open';
   readonly #calls = new InOrder();
 
   private constructor(decoder: Decoder) {
@@ -42,8 +43,8 @@ export class ReferenceEngine extends Engine {
   }
 
   override async forward(batch: ReferenceBatch, loss: LossSpec, signal?: AbortSignal): Promise<LossSums> {
-    return await this.#calls.run(async () => {
-      this.#checkBatch(batch, loss);
+    return await this.#run(async () => {
+      checkLossBatch(batch, loss, this.#decoder.config);
       await this.#turn('forward', signal);
       const logits_RV = this.#decoder.logits(new Tape(), batch, batch.rows_R);
       return evaluateRows(batch, loss, { logits_RV, normalizer: 1 });
@@ -51,8 +52,8 @@ export class ReferenceEngine extends Engine {
   }
 
   override async forwardBackward(batch: ReferenceBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums> {
-    return await this.#calls.run(async () => {
-      this.#checkBatch(batch, loss);
+    return await this.#run(async () => {
+      checkLossBatch(batch, loss, this.#decoder.config);
       if (!(normalizer > 0 && normalizer < Infinity)) throw new BatchInvalid(`the normalizer is ${normalizer}; it must be finite and > 0`);
       await this.#turn('forwardBackward', signal);
       const tape = new Tape();
@@ -66,12 +67,15 @@ export class ReferenceEngine extends Engine {
   }
 
   override async optimStep(step: OptimStep): Promise<{ readonly gradNorm: number }> {
-    return await this.#calls.run(async () => {
+    return await this.#run(async () => {
       const { parameters } = this.#decoder;
       const gradNorm = gradientNorm(parameters);
-      if (Number.isFinite(gradNorm)) this.#moments = stepAdamW(parameters, this.#moments, { ...step, gradNorm });
+      if (!Number.isFinite(gradNorm)) {
+        this.#forgetGradients();
+        throw new GradientNotFinite(`the gradient has norm ${gradNorm}; the step was not taken. Lower the learning rate, or look for damaged targets`);
+      }
+      this.#moments = stepAdamW(parameters, this.#moments, { ...step, gradNorm });
       this.#forgetGradients();
-      if (!Number.isFinite(gradNorm)) throw new GradientNotFinite(`the gradient has norm ${gradNorm}; the step was not taken`);
       return { gradNorm };
     });
   }
@@ -79,7 +83,7 @@ export class ReferenceEngine extends Engine {
   override async *sample(request: SampleRequest, signal?: AbortSignal): AsyncGenerator<Completion> {
     checkSampleRequest(request, this.#decoder.config);
     for (const [index, prompt] of request.prompts.entries()) {
-      yield await this.#calls.run(() => complete(this.#decoder, { ...request, prompt, index }, () => this.#turn('sample', signal)));
+      yield await this.#run(() => complete(this.#decoder, { ...request, prompt, index }, () => this.#turn('sample', signal)));
     }
   }
 
@@ -91,7 +95,7 @@ export class ReferenceEngine extends Engine {
   async *scoreExactly(request: ScoreRequest, signal?: AbortSignal): AsyncGenerator<ExactTargetBlock> {
     checkScoreRequest(request, this.#decoder.config);
     for (const [index, sequence] of request.sequences.entries()) {
-      yield await this.#calls.run(async () => {
+      yield await this.#run(async () => {
         await this.#turn('score', signal);
         return scoreSequence(this.#decoder, sequence, { index, k: request.k });
       });
@@ -99,11 +103,11 @@ export class ReferenceEngine extends Engine {
   }
 
   override async save(dir: string): Promise<CheckpointRef> {
-    return await this.#calls.run(async () => await writeCheckpoint(dir, this.#decoder.config, { weights: this.#copy('values'), moments: this.#moments }));
+    return await this.#run(async () => await writeCheckpoint(dir, this.#decoder.config, { weights: this.#copy('values'), moments: this.#moments }));
   }
 
   override async load(ref: CheckpointRef): Promise<void> {
-    await this.#calls.run(async () => {
+    await this.#run(async () => {
       const { config } = this.#decoder;
       const { weights, moments } = await readCheckpoint(ref, config);
       this.#decoder = new Decoder(config, toMatrices(config, weights));
@@ -112,7 +116,7 @@ export class ReferenceEngine extends Engine {
   }
 
   override async exportWeights(dir: string): Promise<void> {
-    await this.#calls.run(() => writeWeights(dir, this.#decoder.config, this.#copy('values')));
+    await this.#run(() => writeWeights(dir, this.#decoder.config, this.#copy('values')));
   }
 
   override async describe(): Promise<EngineInfo> {
@@ -130,24 +134,29 @@ export class ReferenceEngine extends Engine {
     };
   }
 
-  override async close(): Promise<void> {}
+  override async close(): Promise<void> {
+    await this.#calls.run(async () => (this.#state = 'closed'));
+  }
 
   /** Copies of the gradients held since the last `optimStep`, under their Hugging Face names. */
   async readGradients(): Promise<Map<string, Float64Array>> {
-    return this.#copy('gradient');
+    return await this.#run(async () => this.#copy('gradient'));
   }
 
   /** Copies of the weights, under their Hugging Face names. */
   async readWeights(): Promise<Map<string, Float64Array>> {
-    return this.#copy('values');
+    return await this.#run(async () => this.#copy('values'));
   }
 
   #copy(part: 'values' | 'gradient'): Map<string, Float64Array> {
     return new Map([...this.#decoder.parameters].map(([name, matrix]) => [name, matrix[part].slice()]));
   }
 
-  #checkBatch(batch: ReferenceBatch, loss: LossSpec): void {
-    checkLossBatch(batch, loss, this.#decoder.config.vocabSize);
+  #run<T>(work: () => Promise<T>): Promise<T> {
+    return this.#calls.run(() => {
+      if (this.#state === 'closed') throw new EngineFailed('the engine was closed');
+      return work();
+    });
   }
 
   // Lets an abort arrive; computing between two turns never yields.

@@ -21,10 +21,12 @@ export interface ReferenceTargets {
 }
 
 /** @throws BatchInvalid when the batch breaks its contract or the loss needs targets it does not have. */
-export function checkLossBatch(batch: ReferenceBatch, loss: LossSpec, vocabSize: number): void {
+export function checkLossBatch(batch: ReferenceBatch, loss: LossSpec, { vocabSize, maxPositions }: Limits): void {
   const { targets } = batch;
   const rounded = targets && { ...targets, logProbs_E: Float32Array.from(targets.logProbs_E), tail_R: Float32Array.from(targets.tail_R) };
   checkBatch({ ...batch, targets: rounded }, vocabSize);
+  const long = batch.cuSeqlens_S1.findIndex((end, s) => s > 0 && end - batch.cuSeqlens_S1[s - 1] > maxPositions);
+  if (long > 0) throw new BatchInvalid(`sequence ${long - 1} is longer than the ${maxPositions} positions of this model`);
   if (loss.kind !== 'hard' && !targets) throw new BatchInvalid(`the loss ${loss.kind} needs targets; only hard does without`);
 }
 
