@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { loadKernels } from '../../../kernels/binding/kernels.js';
 import { scoredBatch, weightOf } from '../../../test/support/scored-batch.js';
 import { writeTinyModel } from '../../../test/support/tiny-model.js';
 import { Aborted } from '../../common/errors.js';
@@ -59,6 +60,17 @@ async function batchFor(shape: Shape, chosen: readonly ScoreSequence[] = sequenc
   return scoredBatch(await reference(`${shape}, teacher`), chosen, 6);
 }
 
+/** Mean distance over rows in each column, agreement left out: near ties may fall either way in bf16. */
+function metricDistances(found_RM: Float32Array, wanted_RM: Float32Array): number[] {
+  const rows = wanted_RM.length / ROW_METRICS.length;
+  return ROW_METRICS.flatMap((name, column) => {
+    if (name === 'agreement') return [];
+    let sum = 0;
+    for (let at = column; at < wanted_RM.length; at += ROW_METRICS.length) sum += Math.abs(found_RM[at] - wanted_RM[at]);
+    return [sum / rows];
+  });
+}
+
 /** Cosine and relative L2 distance of two gradients over all parameters together. */
 function compare(found: ReadonlyMap<string, ArrayLike<number>>, wanted: ReadonlyMap<string, ArrayLike<number>>): { cosine: number; relativeL2: number } {
   let dot = 0;
@@ -87,14 +99,12 @@ describe.each(Object.keys(SHAPES) as Shape[])('a model %s', (shape) => {
     const wanted = await oracle.forwardBackward(batch, lossOf(kind), 50);
     const found = await ours.forwardBackward(batch, lossOf(kind), 50);
     expect(found.weightSum).toBe(weightOf(batch));
-    expect(Math.abs(found.lossNats / wanted.lossNats - 1)).toBeLessThan(5e-3);
-    for (let at = 0; at < wanted.rowMetrics_RM.length; at++) {
-      if (at % ROW_METRICS.length === ROW_METRICS.indexOf('agreement')) continue; // near ties may fall either way in bf16
-      expect(Math.abs(found.rowMetrics_RM[at] - wanted.rowMetrics_RM[at])).toBeLessThan(0.05);
-    }
+    expect(Math.abs(found.lossNats / wanted.lossNats - 1)).toBeLessThan(2e-3);
+    for (const distance of metricDistances(found.rowMetrics_RM, wanted.rowMetrics_RM)) expect(distance).toBeLessThan(0.02);
     const { cosine, relativeL2 } = compare(await ours.readGradients(), await oracle.readGradients());
-    expect(cosine).toBeGreaterThan(0.9999);
-    expect(relativeL2).toBeLessThan(1.5e-2);
+    // A bf16 activation is off by up to 2^-9; these models amplify that to 1 to 4 % of the gradient.
+    expect(cosine).toBeGreaterThan(0.999);
+    expect(relativeL2).toBeLessThan(5e-2);
   });
 
   test('ten steps of training follow the oracle', async () => {
@@ -146,13 +156,36 @@ test('a packed sequence scores as it does alone', async () => {
   }
 });
 
-test('forward leaves gradients and weights alone, and training needs no more memory the second time', async () => {
+test('an evaluation adds no gradient and a step forgets those it used', async () => {
   const engine = await native('tied, grouped heads');
   const batch = await batchFor('tied, grouped heads');
-  const before = (await engine.forward(batch, forwardKl)).lossNats;
+  const { lossNats } = await engine.forwardBackward(batch, forwardKl, weightOf(batch));
+  const before = await engine.readGradients();
+  expect((await engine.forward(batch, forwardKl)).lossNats).toBe(lossNats);
+  expect(compare(await engine.readGradients(), before).relativeL2).toBe(0);
+  expect((await engine.optimStep(adam)).gradNorm).toBeGreaterThan(0);
   expect((await engine.optimStep(adam)).gradNorm).toBe(0);
-  expect((await engine.forward(batch, forwardKl)).lossNats).not.toBe(before); // decay alone moves weights
-  expect((await engine.describe()).step).toBe(1);
+  expect((await engine.describe()).step).toBe(2);
+});
+
+test('a training step of a shape seen before allocates nothing', async () => {
+  const kernels = loadKernels();
+  const engine = await native('untied, odd sizes');
+  const batch = await batchFor('untied, odd sizes');
+  await engine.forwardBackward(batch, forwardKl, 1);
+  const held = kernels.allocatedBytes();
+  await engine.forward(batch, forwardKl);
+  await engine.forwardBackward(batch, forwardKl, 1);
+  expect(kernels.allocatedBytes()).toBe(held);
+});
+
+test('closing gives all memory back', async () => {
+  const kernels = loadKernels();
+  const held = kernels.allocatedBytes();
+  const engine = await NativeEngine.open({ modelDir: join(dir, 'untied, odd sizes'), threads: 2 });
+  await engine.forwardBackward(await batchFor('untied, odd sizes'), forwardKl, 1);
+  await engine.close();
+  expect(kernels.allocatedBytes()).toBe(held);
 });
 
 test('a batch without rows changes nothing', async () => {
