@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     pool: 'forks',
+    env: { OMP_WAIT_POLICY: 'passive' }, // spinning threads of two processes on few cores slow each other down by orders of magnitude
     // Tests that start engines and servers share two cores: one file at a time keeps them from starving each other.
     fileParallelism: false,
     testTimeout: 120_000,
