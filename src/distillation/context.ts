@@ -1,16 +1,11 @@
 import type { Engine } from '../engine/engine.js';
-import type { ChatTemplate } from '../model-files/chat-template.js';
-import type { Tokenizer } from '../model-files/tokenizer.js';
 import type { TeacherClient } from '../teacher-clients/teacher-client.js';
 import type { ChatPrompt } from './prompts.js';
 import type { RunEvent } from './events.js';
 import type { Spec } from './spec.js';
 import type { RunStore } from './store.js';
+import type { RunTemplate, RunTokenizer } from './text.js';
 
-/** What the core needs of a tokenizer. */
-export type RunTokenizer = Pick<Tokenizer, 'encode' | 'decode' | 'vocabSize' | 'addedTokens'>;
-/** What the core needs of a chat template. */
-export type RunTemplate = Pick<ChatTemplate, 'render'>;
 /** Milliseconds of any origin; only differences are used, and none of them reaches a weight. */
 export type Clock = () => number;
 

@@ -1,7 +1,8 @@
 import type { Engine } from '../engine/engine.js';
 import type { TeacherClient } from '../teacher-clients/teacher-client.js';
 import type { LossSpec, RowMetric } from '../tokens/loss.js';
-import type { Clock, RunTokenizer } from './context.js';
+import type { Clock } from './context.js';
+import type { RunTokenizer } from './text.js';
 import type { EvaluationRecord, PromptRecord } from './evaluation-record.js';
 import { isLooping } from './loops.js';
 import { packBatch, tokensOf, type TargetedSample } from './packing.js';

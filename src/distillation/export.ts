@@ -19,7 +19,7 @@ export type ExportState = z.output<typeof exportState>;
  * Writes the student: a Hugging Face directory with tokenizer, template and model card, and the ONNX model if asked for, which must agree with
  * the engine. The directory `student` appears whole or not at all.
  */
-export async function exportStage(ground: Ground, card: Omit<ModelCardFacts, 'spec' | 'teacherFingerprint' | 'specHash' | 'promptsHash' | 'engine'>): Promise<ExportState> {
+export async function exportStage(ground: Ground, card: Pick<ModelCardFacts, 'evaluation'>): Promise<ExportState> {
   const { store, clock, onEvent } = ground;
   const name = { stage: 'export', label: 'export' } as const;
   const stored = await readState(store, STATE_FILE, exportState);

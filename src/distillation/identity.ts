@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { RunTemplate, RunTokenizer } from './context.js';
+import type { RunTemplate, RunTokenizer } from './text.js';
 import { ResumeMismatch } from './distillation.errors.js';
 import { promptsHash, type RenderedPrompt } from './prompts.js';
 import { readState, writeState } from './run-state.js';

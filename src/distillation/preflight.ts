@@ -1,7 +1,7 @@
 import type { EngineInfo } from '../engine/engine.js';
 import type { ModelConfig } from '../model-files/config.js';
 import type { TeacherCapabilities, TeacherClient } from '../teacher-clients/teacher-client.js';
-import type { RunTemplate, RunTokenizer } from './context.js';
+import type { RunTemplate, RunTokenizer } from './text.js';
 import { PreflightFailed } from './distillation.errors.js';
 import { PROBE_TEXT } from './identity.js';
 import { foreseeMemory } from './memory-plan.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { RunTemplate, RunTokenizer } from './context.js';
+import type { RunTemplate, RunTokenizer } from './text.js';
 import { parsePrompts, promptsHash, renderPrompts } from './prompts.js';
 
 const LINE = '{"messages":[{"role":"user","content":"Hi"}],"answer":"Hello"}';

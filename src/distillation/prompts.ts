@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Mode, TokenIds } from '../tokens/sample.js';
-import type { RunTemplate, RunTokenizer } from './context.js';
+import type { RunTemplate, RunTokenizer } from './text.js';
 import { ModeUnavailable, PromptInvalid, PromptsEmpty, PromptsMalformed } from './distillation.errors.js';
 
 const line = z.strictObject({

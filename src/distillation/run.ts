@@ -17,7 +17,7 @@ interface Made {
   readonly heldOut: Collected;
   readonly bench: Bench;
   readonly training: TrainingPlan;
-  readonly teacher: EvaluationRecord;
+  readonly evaluation: Omit<RunReport['evaluation'], 'controls'>;
   readonly before: EvaluationRecord;
   readonly afterDistill: EvaluationRecord;
   readonly afterAlign: EvaluationRecord;
@@ -46,30 +46,27 @@ async function distilStudent(ground: Ground, signal?: AbortSignal): Promise<Made
   const heldOut = await collectHeldOut(ground, signal);
   const bench = benchOf(ground, heldOut.samples);
   const training = planTraining(ground, collected);
-  const teacher = evaluateTeacher(bench, { label: 'teacher' });
   const before = await evaluateStage(ground, bench, 'before', signal);
   const distillAccount = await distillStage(ground, training, signal);
   const afterDistill = await evaluateStage(ground, bench, 'after_distill', signal);
   const alignAccount = await alignStage(ground, signal);
   const afterAlign = await evaluateStage(ground, bench, 'after_align', signal);
-  const { seed } = ground;
-  const evaluation = { teacher: summarise(teacher, seed), before: summarise(before, seed), after_distill: summarise(afterDistill, seed), after_align: summarise(afterAlign, seed) };
+  const evaluation = {
+    teacher: summarise(evaluateTeacher(bench, { label: 'teacher' }), ground.seed),
+    before: summarise(before, ground.seed),
+    after_distill: summarise(afterDistill, ground.seed),
+    after_align: summarise(afterAlign, ground.seed),
+  };
   const exported = await exportStage(ground, { evaluation });
-  return { collected, heldOut, bench, training, teacher, before, afterDistill, afterAlign, distillAccount, alignAccount, exported };
+  return { collected, heldOut, bench, training, evaluation, before, afterDistill, afterAlign, distillAccount, alignAccount, exported };
 }
 
 function reportOf({ seed, store }: Ground, made: Made, controls: ControlsOutcome | undefined): RunReport {
-  const { collected, heldOut, training, teacher, before, afterDistill, afterAlign, exported } = made;
+  const { collected, heldOut, training, evaluation, before, afterDistill, afterAlign, exported } = made;
   const distilled = differences({ before, after: afterDistill }, seed);
   const aligned = differences({ before: afterDistill, after: afterAlign }, seed);
   return {
-    evaluation: {
-      teacher: summarise(teacher, seed),
-      before: summarise(before, seed),
-      after_distill: summarise(afterDistill, seed),
-      after_align: summarise(afterAlign, seed),
-      ...(controls && { controls: { unigram: controls.unigram, hard: controls.hard } }),
-    },
+    evaluation: { ...evaluation, ...(controls && { controls: { unigram: controls.unigram, hard: controls.hard } }) },
     differences: {
       distill_forward_kl: distilled.forwardKl,
       distill_reverse_kl: distilled.reverseKl,

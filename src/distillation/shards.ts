@@ -14,7 +14,7 @@ export interface ShardSample extends TargetedSample {
   readonly origin: number;
 }
 
-const manifest = z.strictObject({
+const manifest = z.object({
   format: z.literal('limbeck-targets-1'),
   /** Hash of what identifies the teacher. */
   teacher: z.string(),
@@ -61,8 +61,7 @@ export function encodeShard(samples: readonly ShardSample[], about: ShardManifes
 export function decodeShard(bytes: Uint8Array, where: string): { samples: ShardSample[]; manifest: ShardManifest } {
   verifyChecksum(bytes, where);
   const { tensors, metadata } = decodeSafetensors(bytes, where);
-  const { sha256: _sha256, ...about } = metadata;
-  const parsed = manifest.safeParse(about);
+  const parsed = manifest.safeParse(metadata);
   if (!parsed.success) throw new ShardDamaged(`${where}: its manifest is of another version (${parsed.error.issues[0].path.join('.')}); remove the file to have it asked for again`);
   return { samples: samplesOf(tensors, where), manifest: parsed.data };
 }

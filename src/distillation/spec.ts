@@ -139,7 +139,7 @@ export function parseSpec(value: unknown): Spec {
 
 /** Hash of everything in the spec that decides the run's result; the addresses of model, files and teacher are left out. */
 export function specHash({ method, seed }: Spec): string {
-  const { teacher: _teacher, checkpoint_every: _every, ...decisive } = method.distillation;
+  const decisive = Object.entries(method.distillation).filter(([field]) => field !== 'teacher' && field !== 'checkpoint_every');
   return createHash('sha256').update(JSON.stringify({ seed, decisive })).digest('hex');
 }
 
