@@ -8,8 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
-const kernelsDir = dirname(fileURLToPath(import.meta.url));
-const rootDir = dirname(kernelsDir);
+const ownDir = dirname(fileURLToPath(import.meta.url));
+const nodeHeaders = join(dirname(ownDir), 'node_modules', 'node-api-headers', 'include');
+const remedy = 'install the packages g++ and libdnnl-dev, or run `npm run setup` as root';
 const sourceDirs = ['core', 'ops', 'binding'];
 
 const libraries = {
@@ -27,44 +28,37 @@ const compileFlags = ['-std=c++17', '-O3', '-fPIC', '-fopenmp', '-fvisibility=hi
 /**
  * Builds what is out of date and nothing else; a source is up to date when the hash of its command, its text and every header it read is unchanged.
  * Safe beside another build of the same tree: files appear by rename.
- * @param {{ log?: (line: string) => void }} [options] `log` hears one line a compiled file.
+ * @param {{ log?: (line: string) => void, dir?: string }} [options] `log` hears one line a compiled file; `dir` holds core/, ops/, binding/ and gets build/.
  * @returns {Promise<string[]>} the paths of the libraries.
  * @throws {Error} with the compiler's words.
  */
-export async function buildKernels({ log = () => {} } = {}) {
+export async function buildKernels({ log = () => {}, dir = ownDir } = {}) {
   const compiler = process.env.CXX || 'g++';
-  const version = await compilerVersion(compiler);
-  const sources = sourceDirs.flatMap(listSources);
-  const jobs = Object.keys(libraries).flatMap((library) => sources.map((source) => ({ library, source, compiler, version })));
-  const objects = await inParallel(jobs, (job) => compile(job, log));
-  return inParallel(Object.keys(libraries), (library) => {
-    const own = objects.filter((object) => object.library === library);
-    return link({ library, objects: own, compiler, version }, log);
-  });
+  const setting = { dir, compiler, version: await compilerVersion(compiler), log };
+  const sources = sourceDirs.flatMap((sourceDir) => listSources(dir, sourceDir));
+  const jobs = Object.keys(libraries).flatMap((library) => sources.map((source) => ({ library, source })));
+  const objects = await inParallel(jobs, (job) => compile(job, setting));
+  return inParallel(Object.keys(libraries), (library) => link(library, objects.filter((object) => object.library === library), setting));
 }
 
 async function compilerVersion(compiler) {
-  if (!existsSync('/usr/include/dnnl.hpp') && !process.env.CPATH) {
-    throw new Error('oneDNN is missing (/usr/include/dnnl.hpp); install the packages g++ and libdnnl-dev, or run `npm run setup` as root');
-  }
   try {
     return (await run(compiler, ['-dumpfullversion', '-dumpmachine'])).stdout.trim();
   } catch (cause) {
-    throw new Error(`the C++ compiler ${compiler} does not run; install the packages g++ and libdnnl-dev, or run \`npm run setup\` as root`, { cause });
+    throw new Error(`the C++ compiler ${compiler} does not run; ${remedy}`, { cause });
   }
 }
 
-function listSources(dir) {
-  return readdirSync(join(kernelsDir, dir)).filter((name) => name.endsWith('.cpp')).sort().map((name) => join(dir, name));
+function listSources(dir, sourceDir) {
+  return readdirSync(join(dir, sourceDir)).filter((name) => name.endsWith('.cpp')).sort().map((name) => join(sourceDir, name));
 }
 
-async function compile({ library, source, compiler, version }, log) {
-  const outDir = join(kernelsDir, 'build', library);
+async function compile({ library, source }, { dir, compiler, version, log }) {
+  const outDir = join(dir, 'build', library);
   mkdirSync(outDir, { recursive: true });
   const stem = join(outDir, `${dirname(source)}.${basename(source, '.cpp')}`);
   const files = { object: `${stem}.o`, depends: `${stem}.d`, key: `${stem}.key` };
-  const args = [...compileFlags, ...libraries[library], `-DLIMBECK_LIBRARY="${library}"`, `-I${kernelsDir}`,
-    `-I${join(rootDir, 'node_modules', 'node-api-headers', 'include')}`, '-c', join(kernelsDir, source)];
+  const args = [...compileFlags, ...libraries[library], `-DLIMBECK_LIBRARY="${library}"`, `-I${dir}`, `-I${nodeHeaders}`, '-c', join(dir, source)];
   const command = [compiler, version, ...args].join('\n');
   const key = compileKey(command, files);
   if (key && key === readIfThere(files.key)) return { library, path: files.object, key };
@@ -101,9 +95,9 @@ function fileDigest(path) {
   }
 }
 
-async function link({ library, objects, compiler, version }, log) {
-  const path = join(kernelsDir, 'build', `limbeck_kernels_${library}.node`);
-  const keyPath = join(kernelsDir, 'build', library, 'link.key');
+async function link(library, objects, { dir, compiler, version, log }) {
+  const path = join(dir, 'build', `limbeck_kernels_${library}.node`);
+  const keyPath = join(dir, 'build', library, 'link.key');
   const args = ['-shared', '-fopenmp', ...objects.map((object) => object.path), '-ldnnl'];
   const key = createHash('sha256').update([compiler, version, ...args, ...objects.map((object) => object.key)].join('\n')).digest('hex');
   if (existsSync(path) && readIfThere(keyPath) === key) return path;
@@ -121,7 +115,9 @@ async function runCompiler(compiler, args, outputs) {
     if (stderr) process.stderr.write(stderr);
   } catch (cause) {
     for (const output of outputs) rmSync(output, { force: true });
-    throw new Error(`${compiler} failed:\n${cause.stderr || cause.message}`, { cause });
+    const words = cause.stderr || cause.message;
+    const advice = /dnnl\.h(pp)?: No such file|cannot find -ldnnl/.test(words) ? `\noneDNN is missing; ${remedy}` : '';
+    throw new Error(`${compiler} failed:\n${words}${advice}`, { cause });
   }
 }
 

@@ -1,7 +1,9 @@
 #include "core/tensor.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <vector>
 
 namespace limbeck {
@@ -64,6 +66,18 @@ Status not_live(Handle handle) {
   return refuse(Code::bad_handle, "tensor " + std::to_string(handle) + " is not live; it was freed or never allocated");
 }
 
+// Linux grants memory it does not have and kills whoever touches it, so a large request is measured against what is there. Without /proc, no limit.
+bool surely_too_large(int64_t bytes) {
+  constexpr int64_t worth_asking = int64_t{64} << 20;
+  if (bytes < worth_asking) return false;
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    long long kilobytes = 0;
+    if (std::sscanf(line.c_str(), "MemAvailable: %lld kB", &kilobytes) == 1) return bytes / 1024 > kilobytes;
+  }
+  return false;
+}
+
 Status check_shape(const Shape& shape) {
   if (shape.axes < 1 || shape.axes > Shape::max_axes) {
     return refuse(Code::bad_shape, "a tensor has 1 to 4 axes, not " + std::to_string(shape.axes));
@@ -112,7 +126,7 @@ Status tensor_alloc(DType dtype, const Shape& shape, Handle* out) {
   tensor.shape = shape;
   if (bytes > 0) {
     const int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    tensor.data = std::aligned_alloc(alignment, static_cast<size_t>(rounded));
+    tensor.data = surely_too_large(rounded) ? nullptr : std::aligned_alloc(alignment, static_cast<size_t>(rounded));
     if (!tensor.data) return refuse(Code::out_of_memory, "no memory for " + std::to_string(bytes) + " bytes, shape " + shape.text());
     std::memset(tensor.data, 0, static_cast<size_t>(rounded));
   }

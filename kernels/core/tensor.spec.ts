@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { afterEach, describe, expect, it } from 'vitest';
 import { codeOf } from '../../test/support/kernels/check.js';
 import { Tensors } from '../../test/support/kernels/tensors.js';
@@ -54,6 +55,12 @@ describe('alloc and free', () => {
     expect(codeOf(() => kernels.alloc('f32', shape))).toBe('kernels.out_of_memory');
     expect(kernels.allocatedBytes()).toBe(before);
     kernels.free(kernels.alloc('f32', [2]));
+  });
+});
+
+describe('alloc of more than the machine has', () => {
+  it('answers out of memory instead of being killed later', () => {
+    expect(codeOf(() => kernels.alloc('bf16', [Math.ceil(totalmem() / 2) + 1]))).toBe('kernels.out_of_memory');
   });
 });
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { codeOf, normals } from '../../test/support/kernels/check.js';
+import { codeOf, EXACT, expectClose, normals } from '../../test/support/kernels/check.js';
 import { roundedToBf16, roundedToF32 } from '../../test/support/kernels/bf16.js';
 import { Tensors } from '../../test/support/kernels/tensors.js';
 import { loadKernels } from '../binding/kernels.js';
@@ -30,8 +30,8 @@ describe('convert', () => {
     const [source, narrow, wide] = [tensors.f32([count], values), tensors.bf16([count]), tensors.f32([count])];
     kernels.convert(source, narrow);
     kernels.convert(narrow, wide);
-    expect(tensors.values(narrow)).toEqual(roundedToBf16(values));
-    expect(tensors.values(wide)).toEqual(roundedToBf16(values));
+    expectClose(tensors.values(narrow), roundedToBf16(values), EXACT);
+    expectClose(tensors.values(wide), roundedToBf16(values), EXACT);
   });
 
   it('rounds ties to even and keeps infinities, signed zero, subnormals and NaN', () => {

@@ -7,6 +7,8 @@ export interface Tolerance {
   readonly absolute?: number;
 }
 
+/** Equal numbers. */
+export const EXACT: Tolerance = {};
 /** Half a unit in the last place of bf16, with room for a float32 sum before the rounding. */
 export const BF16_ROUNDING: Tolerance = { relative: 2 ** -8 + 2 ** -12, absolute: 1e-6 };
 /** Float32 arithmetic over short sums. */
