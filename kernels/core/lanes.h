@@ -85,6 +85,12 @@ inline Lanes square_root(Lanes a) {
   return a;
 }
 
+// 0 in the lanes below `least`.
+inline Lanes zero_below(Lanes a, float least) {
+  for (auto& part : a.part) part = part >= least - NativeFloats{} ? part : NativeFloats{};
+  return a;
+}
+
 // Whether any lane of a exceeds its lane of b.
 inline bool any_above(Lanes a, Lanes b) {
 #ifdef __AVX512F__

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string>
 #include "core/lanes.h"
 #include "core/parallel.h"
@@ -27,20 +28,18 @@ Status check_settings(const SampleShape& shape, const SampleInputs& in) {
 
 constexpr int64_t block = 1024;
 
+float float_of_bits(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
 struct Row {
   const float* logits_V;
   int64_t V;
   RowBest best;
   double uniform;
 };
-
-// One thread's scratch.
-struct RowScratch {
-  float* weights_V;
-  Scored* ranked_V;
-};
-
-int64_t floats_a_row(int64_t V) { return round_to_lanes(V); }
 
 // weights = exp((z - max z) / temperature). The inverse is bounded so that 0 times it stays 0.
 void weigh(const Row& row, float temperature, float* weights_V) {
@@ -49,27 +48,59 @@ void weigh(const Row& row, float temperature, float* weights_V) {
   exponentiate_row(weights_V, row.V, 0, weights_V);
 }
 
-double block_weight(const float* weights_V, int64_t begin, int64_t end) {
+// Sums of float32 lanes within a block, of float64 between blocks: adding weights never lowers a sum, which the search below needs.
+double block_weight(const float* weights_V, int64_t begin, int64_t end, float least) {
   Lanes sum = splat(0);
   int64_t j = begin;
-  for (; j + Lanes::width <= end; j += Lanes::width) sum = sum + load(weights_V + j);
-  return reduce_add(sum + load_first(weights_V + j, end - j));
+  for (; j + Lanes::width <= end; j += Lanes::width) sum = sum + zero_below(load(weights_V + j), least);
+  return reduce_add(sum + zero_below(load_first(weights_V + j, end - j), least));
 }
 
-double total_weight(const Row& row, const float* weights_V) {
+// Of all weights that are at least `least`.
+double total_weight(const Row& row, const float* weights_V, float least = 0) {
   double total = 0;
-  for (int64_t begin = 0; begin < row.V; begin += block) total += block_weight(weights_V, begin, std::min(begin + block, row.V));
+  for (int64_t begin = 0; begin < row.V; begin += block) total += block_weight(weights_V, begin, std::min(begin + block, row.V), least);
   return total;
 }
 
-// Draws from all ids: finds the block in which the running weight passes the target, then the id in it. The block's terms, added one by one in
-// float64, may fall a rounding short of its float32 sum; the last id with weight is drawn then.
-int32_t draw_from_all(const Row& row, const float* weights_V) {
+void keep_top_k(const Row& row, int64_t k, Scored* ranked_K, float* weights_V) {
+  select_top(row.logits_V, row.V, k, ranked_K);
+  const Scored last = ranked_K[k - 1];
+  for (int64_t j = 0; j < row.V; ++j) {
+    if (ranks_before(last, {row.logits_V[j], static_cast<int32_t>(j)})) weights_V[j] = 0;
+  }
+}
+
+// The largest weight such that all weights from it on add up to `reach`: a search over bit patterns, whose order is that of positive floats.
+float nucleus_edge(const Row& row, const float* weights_V, double reach) {
+  uint32_t enough = 0;
+  uint32_t too_few = 0x3f800001;  // just above 1, the largest weight
+  while (too_few - enough > 1) {
+    const uint32_t middle = enough + (too_few - enough) / 2;
+    (total_weight(row, weights_V, float_of_bits(middle)) >= reach ? enough : too_few) = middle;
+  }
+  return float_of_bits(enough);
+}
+
+void keep_top_p(const Row& row, float top_p, float* weights_V) {
+  const double reach = top_p * total_weight(row, weights_V);
+  const float edge = nucleus_edge(row, weights_V, reach);
+  double kept = total_weight(row, weights_V, std::nextafter(edge, 2.0f));
+  for (int64_t j = 0; j < row.V; ++j) {
+    const bool is_kept = weights_V[j] > edge || (weights_V[j] == edge && kept < reach);
+    if (weights_V[j] == edge) kept += edge;
+    if (!is_kept) weights_V[j] = 0;
+  }
+}
+
+// Finds the block in which the running weight passes the target, then the id in it. The block's terms, added one by one in float64, may fall a
+// rounding short of its float32 sum; the last id with weight is drawn then.
+int32_t draw_by_weight(const Row& row, const float* weights_V) {
   const double target = row.uniform * total_weight(row, weights_V);
   double running = 0;
   int64_t begin = 0;
   while (begin + block < row.V) {
-    const double after = running + block_weight(weights_V, begin, begin + block);
+    const double after = running + block_weight(weights_V, begin, begin + block, 0);
     if (after > target) break;
     running = after;
     begin += block;
@@ -83,53 +114,12 @@ int32_t draw_from_all(const Row& row, const float* weights_V) {
   return static_cast<int32_t>(last);
 }
 
-// How many of the `count` highest ranked ids it takes to weigh `reach`; count + 1 when they do not.
-int64_t nucleus(const RowScratch& scratch, int64_t count, double reach) {
-  double running = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    running += scratch.weights_V[scratch.ranked_V[i].id];
-    if (running >= reach) return i + 1;
-  }
-  return count + 1;
-}
-
-// Ranks as many ids as top k and top p keep and answers their number. Without top k the nucleus is usually small: rank few, then eight times more.
-int64_t rank_kept(const Row& row, const RowScratch& scratch, int64_t top_k, float top_p) {
-  if (top_k > 0) {
-    select_top(row.logits_V, row.V, top_k, scratch.ranked_V);
-    double whole = 0;
-    for (int64_t i = 0; i < top_k; ++i) whole += scratch.weights_V[scratch.ranked_V[i].id];
-    return top_p < 1 ? std::min(nucleus(scratch, top_k, top_p * whole), top_k) : top_k;
-  }
-  const double reach = top_p * total_weight(row, scratch.weights_V);
-  for (int64_t ranked = std::min<int64_t>(64, row.V);; ranked = std::min(8 * ranked, row.V)) {
-    select_top(row.logits_V, row.V, ranked, scratch.ranked_V);
-    const int64_t kept = nucleus(scratch, ranked, reach);
-    if (kept <= ranked || ranked == row.V) return std::min(kept, ranked);
-  }
-}
-
-int32_t draw_from_kept(const Row& row, const RowScratch& scratch, int64_t kept) {
-  std::sort(scratch.ranked_V, scratch.ranked_V + kept, [](const Scored& a, const Scored& b) { return a.id < b.id; });
-  double whole = 0;
-  for (int64_t i = 0; i < kept; ++i) whole += scratch.weights_V[scratch.ranked_V[i].id];
-  const double target = row.uniform * whole;
-  double running = 0;
-  int32_t last = scratch.ranked_V[0].id;
-  for (int64_t i = 0; i < kept && running <= target; ++i) {
-    const int32_t id = scratch.ranked_V[i].id;
-    running += scratch.weights_V[id];
-    if (scratch.weights_V[id] > 0) last = id;
-  }
-  return last;
-}
-
-int32_t draw(const Row& row, const SampleInputs& in, int64_t b, const RowScratch& scratch) {
+int32_t draw(const Row& row, const SampleInputs& in, int64_t b, float* weights_V, Scored* ranked_K) {
   if (in.temperature_B[b] == 0) return static_cast<int32_t>(row.best.id);
-  weigh(row, in.temperature_B[b], scratch.weights_V);
-  const int64_t top_k = in.top_k_B[b] < row.V ? in.top_k_B[b] : 0;
-  if (top_k == 0 && in.top_p_B[b] >= 1) return draw_from_all(row, scratch.weights_V);
-  return draw_from_kept(row, scratch, rank_kept(row, scratch, top_k, in.top_p_B[b]));
+  weigh(row, in.temperature_B[b], weights_V);
+  if (in.top_k_B[b] > 0 && in.top_k_B[b] < row.V) keep_top_k(row, in.top_k_B[b], ranked_K, weights_V);
+  if (in.top_p_B[b] < 1) keep_top_p(row, in.top_p_B[b], weights_V);
+  return draw_by_weight(row, weights_V);
 }
 
 double uniform_of(const SampleInputs& in, int64_t b) {
@@ -139,21 +129,31 @@ double uniform_of(const SampleInputs& in, int64_t b) {
   return philox_uniform({word(key[0]), word(key[1])}, {word(counter[0]), word(counter[1]), word(counter[2]), word(counter[3])});
 }
 
+// Scratch of one thread: weights, then the ranking that top k needs.
+struct ScratchPlan {
+  int64_t weights_bytes, bytes;
+  ScratchPlan(const SampleShape& shape, const SampleInputs& in) {
+    int64_t most = 0;
+    for (int64_t b = 0; b < shape.B; ++b) most = std::max(most, std::min<int64_t>(in.top_k_B[b], shape.V));
+    weights_bytes = round_to_lanes(shape.V) * sizeof(float);
+    bytes = weights_bytes + round_to_lanes(most) * sizeof(Scored);
+  }
+};
+
 }  // namespace
 
 Status sample_token(const SampleShape& shape, const SampleInputs& in, const SampleOutputs& out) {
   LIMBECK_TRY(check_settings(shape, in));
-  const int64_t weights_bytes = floats_a_row(shape.V) * sizeof(float);
-  const int64_t thread_bytes = weights_bytes + floats_a_row(shape.V) * sizeof(Scored);
+  const ScratchPlan plan(shape, in);
   void* memory = nullptr;
-  LIMBECK_TRY(workspace(thread_count() * thread_bytes, &memory));
+  LIMBECK_TRY(workspace(thread_count() * plan.bytes, &memory));
   parallel_for(shape.B, [&](int64_t b) {
-    char* own = static_cast<char*>(memory) + omp_get_thread_num() * thread_bytes;
-    const RowScratch scratch{reinterpret_cast<float*>(own), reinterpret_cast<Scored*>(own + weights_bytes)};
+    char* own = static_cast<char*>(memory) + omp_get_thread_num() * plan.bytes;
+    float* weights_V = reinterpret_cast<float*>(own);
     const float* logits_V = in.logits_BV + b * shape.V;
     const Row row{logits_V, shape.V, row_best(logits_V, shape.V), uniform_of(in, b)};
-    const double lse = std::log(exponentiate_row(logits_V, shape.V, row.best.value, scratch.weights_V).sum) + row.best.value;
-    out.ids_B[b] = draw(row, in, b, scratch);
+    const double lse = std::log(exponentiate_row(logits_V, shape.V, row.best.value, weights_V).sum) + row.best.value;
+    out.ids_B[b] = draw(row, in, b, weights_V, reinterpret_cast<Scored*>(own + plan.weights_bytes));
     out.log_probs_B[b] = static_cast<float>(logits_V[out.ids_B[b]] - lse);
   });
   return fine();
