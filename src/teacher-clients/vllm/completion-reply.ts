@@ -111,7 +111,9 @@ function namedEntries(sent: unknown, where: string): Entry[] {
 function keyedEntries(sent: unknown, where: string): Entry[] {
   return fieldsOf(sent, where).map(([key, value]) => {
     if (!TOKEN_KEY.test(key)) return invalid(where, `${key} is not an id`);
-    return { id: Number(key), logProb: finite(typeof value === 'object' && value !== null && 'logprob' in value ? value.logprob : undefined, where) };
+    if (typeof value !== 'object' || value === null || !('logprob' in value)) return invalid(where, `id ${key} has no logprob`);
+    const rank = 'rank' in value && typeof value.rank === 'number' ? value.rank : undefined;
+    return { id: Number(key), logProb: finite(value.logprob, where), rank };
   });
 }
 

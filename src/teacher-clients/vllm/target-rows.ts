@@ -5,6 +5,8 @@ import { TeacherAnswerInvalid } from '../teacher-client.js';
 export interface Entry {
   readonly id: number;
   readonly logProb: number;
+  /** 1 for the best of the vocabulary, where the teacher says it. */
+  readonly rank?: number;
 }
 
 /** One position of an answer: what was sent, and which id is the actual one. */
@@ -72,18 +74,23 @@ export class TargetRows {
     if (actualId >= vocabSize) invalid(where, `its id ${actualId} is outside the vocabulary of ${vocabSize} ids`);
     if (checked.length < Math.min(k, vocabSize) || checked.length > k + 1) invalid(where, `it holds ${checked.length} ids where ${k} were asked for, or one more for the actual id`);
     const ordered = checked.sort((a, b) => b.logProb - a.logProb || a.id - b.id);
-    if (ordered.length <= k) return { best: ordered, actual };
     const best = ordered.filter((entry) => entry !== actual);
+    if (ordered.length <= k) {
+      if (actual.rank !== undefined && actual.rank > k && !best.some(({ logProb }) => logProb === actual.logProb)) {
+        invalid(where, `it holds ${k} ids, but the actual id ${actualId} ranks ${actual.rank}th: one of the best was lost to it`);
+      }
+      return { best: ordered, actual };
+    }
     const last = best[k - 1].logProb;
     if (actual.logProb > last) invalid(where, `the actual id ${actualId} has log-prob ${actual.logProb}, above the last of the best, ${last}, but was sent on top of them`);
     return { best, actual };
   }
 }
 
-function checkedEntry({ id, logProb }: Entry, where: string): Entry {
+function checkedEntry({ id, logProb, rank }: Entry, where: string): Entry {
   if (!Number.isInteger(id) || id < 0) invalid(where, `${id} is not a token id`);
   if (!(logProb <= MOST_LOG_PROB)) invalid(where, `id ${id} has log-prob ${logProb}, which is above 0; serve with --logprobs-mode raw_logprobs`);
-  return logProb <= SENT_LOG_ZERO ? { id, logProb: LOG_ZERO } : { id, logProb };
+  return { id, rank, logProb: logProb <= SENT_LOG_ZERO ? LOG_ZERO : logProb };
 }
 
 function invalid(where: string, what: string): never {
