@@ -34,8 +34,8 @@ export class ModelDirectoryInvalid extends AppError {
 export class OutputTaken extends AppError {
   readonly code = 'model_files.output_taken';
   readonly kind = 'conflict';
-  constructor(path: string) {
-    super(`${path} exists already and is not an empty directory; remove it or choose another place`);
+  constructor(path: string, cause?: unknown) {
+    super(`${path} exists already and is not an empty directory; remove it or choose another place`, { cause });
   }
 }
 
