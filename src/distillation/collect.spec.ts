@@ -47,7 +47,7 @@ const job = (teacher: TeacherClient, store: MemoryStore): CollectJob => ({
   seed: 7,
   stream: 1,
   emptyAnswers: 'drop',
-  onProgress: () => undefined,
+  onAnswered: () => undefined,
 });
 /** Every fifth prompt gets an empty answer, every seventh one that is cut off. */
 const mixed = (id: number) => (id % 5 === 0 ? [2] : id % 7 === 0 ? [8, 8, 8, 8] : [8, 2]);
@@ -60,6 +60,13 @@ describe('collect', () => {
     expect(samples.map(({ origin }) => origin)).toEqual(Array.from({ length: 50 }, (_, index) => index).filter((index) => index % 5 !== 0));
     expect(samples.filter(({ finish }) => finish === 'length').map(({ origin }) => origin)).toEqual([7, 14, 21, 28, 42, 49]);
     expect(account).toMatchObject({ teacher_calls: 50, tokens: 40 * 2 + 34 * 2 + 6 * 4 });
+  });
+
+  it('counts answers as they come', async () => {
+    const counts: number[] = [];
+    await collect({ ...job(new ScriptedTeacher(mixed), new MemoryStore()), onAnswered: (count) => counts.push(count) });
+
+    expect([...new Set(counts)]).toEqual(Array.from({ length: 50 }, (_, index) => index + 1));
   });
 
   it('keeps empty answers where asked to', async () => {

@@ -31,7 +31,8 @@ export interface CollectJob {
   readonly stream: number;
   /** Whether answers without a token before the stop id are left out (and counted). */
   readonly emptyAnswers: 'drop' | 'keep';
-  readonly onProgress: (done: number, total: number) => void;
+  /** Told how many questions are answered, after each answer. */
+  readonly onAnswered: (count: number) => void;
 }
 
 export interface Collected {
@@ -58,11 +59,11 @@ export async function collect(job: CollectJob, signal?: AbortSignal): Promise<Co
   let empty = 0;
   for (let first = 0; first < questions.length; first += SHARD_ANSWERS) {
     const asked = questions.slice(first, first + SHARD_ANSWERS);
-    const shard = await readOrAsk(job, { file: shardName(job.name, first / SHARD_ANSWERS), asked }, signal);
+    const shard = await readOrAsk(job, { file: shardName(job.name, first / SHARD_ANSWERS), asked, first }, signal);
     samples.push(...shard.samples);
     empty += Number(shard.manifest.empty);
     account = addCosts(account, { seconds: Number(shard.manifest.seconds), tokens: shard.samples.reduce((sum, sample) => sum + tokensOf(sample), 0), teacher_calls: asked.length });
-    job.onProgress(first + asked.length, questions.length);
+    job.onAnswered(first + asked.length);
   }
   if (samples.length === 0) throw new NoSamples(`all ${empty} answers of the teacher were empty; ask it by hand what it says to one of the prompts`);
   return { samples, asked: questions.length, empty, account };
@@ -77,7 +78,15 @@ function questionsOf({ prompts, samplesPerPrompt, seed, stream }: CollectJob): Q
   );
 }
 
-async function readOrAsk(job: CollectJob, { file, asked }: { file: string; asked: readonly Question[] }, signal?: AbortSignal): Promise<{ samples: ShardSample[]; manifest: ShardManifest }> {
+/** The questions of one shard. */
+interface ShardRequest {
+  readonly file: string;
+  readonly asked: readonly Question[];
+  /** Questions in the shards before. */
+  readonly first: number;
+}
+
+async function readOrAsk(job: CollectJob, { file, asked, first }: ShardRequest, signal?: AbortSignal): Promise<{ samples: ShardSample[]; manifest: ShardManifest }> {
   const request = requestHash(job, asked);
   const stored = await job.store.read(file);
   if (stored !== undefined) {
@@ -86,7 +95,7 @@ async function readOrAsk(job: CollectJob, { file, asked }: { file: string; asked
     return shard;
   }
   const began = job.clock();
-  const answers = await ask(job, asked, signal);
+  const answers = await ask({ ...job, onAnswered: (count) => job.onAnswered(first + count) }, asked, signal);
   const kept = job.emptyAnswers === 'keep' ? answers.filter(({ completion_T }) => completion_T.length > 0) : answers.filter(hasWords);
   const { teacher, tokenizer, template } = job.identity;
   const bytes = encodeShard(kept, {
@@ -106,9 +115,12 @@ async function readOrAsk(job: CollectJob, { file, asked }: { file: string; asked
   return decodeShard(bytes, file);
 }
 
-async function ask({ teacher, sampling, k }: Pick<CollectJob, 'teacher' | 'sampling' | 'k'>, asked: readonly Question[], signal?: AbortSignal): Promise<ShardSample[]> {
+async function ask({ teacher, sampling, k, onAnswered }: Pick<CollectJob, 'teacher' | 'sampling' | 'k' | 'onAnswered'>, asked: readonly Question[], signal?: AbortSignal): Promise<ShardSample[]> {
   const answers = new Map<number, TaughtSample>();
-  for await (const answer of teacher.generate(asked, sampling, k, signal)) answers.set(answer.index, answer);
+  for await (const answer of teacher.generate(asked, sampling, k, signal)) {
+    answers.set(answer.index, answer);
+    onAnswered(answers.size);
+  }
   return asked.map(({ origin }, index) => {
     const answer = answers.get(index);
     if (!answer) throw new TeacherAnswerInvalid(`the teacher left prompt ${origin + 1} without an answer`);

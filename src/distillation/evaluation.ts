@@ -33,6 +33,12 @@ const REVERSE: LossSpec = { kind: 'reverse_kl', truncation: 'tail_bucket' };
 /** Of a prompt without teacher text. */
 export const NO_TEXT: PromptRecord['text'] = { rows: 0, forward_kl: 0, agreement: 0, student_entropy: 0, teacher_entropy: 0, tail_mass: 0 };
 
+export interface EvaluationRequest {
+  readonly label: string;
+  /** Told how many of the prompts the student has answered, after each. */
+  readonly onAnswered?: (count: number) => void;
+}
+
 /** An evaluation with the rollouts it was made on. */
 export interface MeasuredStudent {
   readonly record: EvaluationRecord;
@@ -43,16 +49,18 @@ export interface MeasuredStudent {
  * Measures a student: forward KL on the teacher's text; on own rollouts (common random numbers, temperature 1, nothing cut away) the log-ratio
  * of the very tokens drawn. Weights are not touched.
  */
-export async function evaluateStudent(engine: Engine, bench: Bench, { label }: { label: string }, signal?: AbortSignal): Promise<MeasuredStudent> {
+export async function evaluateStudent(engine: Engine, bench: Bench, { label, onAnswered }: EvaluationRequest, signal?: AbortSignal): Promise<MeasuredStudent> {
   const began = bench.clock();
   const { teacherText, prompts } = bench;
   const textRows = await rowsOf(engine, { samples: teacherText, loss: FORWARD, microBatchTokens: bench.microBatchTokens }, signal);
   const texts = new Map(teacherText.map(({ origin }, index) => [origin, sumText(textRows[index])]));
-  const rollouts = await rollOut(
-    engine,
-    { prompts: prompts.map(({ ids_T }) => ids_T), sampling: plainSampling(bench.maxTokens, bench.stopIds), key: { seed: bench.seed, stage: STREAMS.evaluate, step: 0 } },
-    signal,
-  );
+  const request = {
+    prompts: prompts.map(({ ids_T }) => ids_T),
+    sampling: plainSampling(bench.maxTokens, bench.stopIds),
+    key: { seed: bench.seed, stage: STREAMS.evaluate, step: 0 },
+    onFinished: onAnswered,
+  };
+  const rollouts = await rollOut(engine, request, signal);
   const blocks = await scoreSamples(bench.teacher, rollouts, bench.k, signal);
   const scored = rollouts.map((rollout, index) => ({ ...rollout, targets: blocks[index] }));
   const rolloutRows = await rowsOf(engine, { samples: scored, loss: REVERSE, microBatchTokens: bench.microBatchTokens }, signal);

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { Aborted } from '../common/errors.js';
-import type { Engine, EngineInfo } from '../engine/engine.js';
+import { EngineFailed, type Engine, type EngineInfo } from '../engine/engine.js';
 import type { Clock } from './context.js';
 import { rateOf, type RunEvent, type StepMetrics } from './events.js';
 import { MetricsLog } from './metrics-log.js';
@@ -93,12 +92,12 @@ export class LoopDesk {
     if (metrics.step < this.steps && this.#isDue()) await this.#commit(false);
   }
 
-  /** Runs a loop to its end; if it is stopped on request, what was finished is kept in a checkpoint first. */
+  /** Runs a loop to its end; if it is stopped, or the teacher fails it, what was finished is kept in a checkpoint first. */
   async attend(loop: () => Promise<void>): Promise<void> {
     try {
       await loop();
     } catch (error) {
-      if (error instanceof Aborted && this.#step > (this.#committed?.step ?? 0)) await this.#commit(false);
+      if (!(error instanceof EngineFailed) && this.#step > (this.#committed?.step ?? 0)) await this.#commit(false);
       throw error;
     }
     await this.#commit(true);

@@ -17,12 +17,21 @@ export function plainSampling(maxTokens: number, stopIds: readonly number[]): Sa
   return { temperature: 1, topP: 1, topK: 0, maxTokens, stopIds };
 }
 
+export interface RollOutRequest {
+  readonly prompts: readonly TokenIds[];
+  readonly sampling: Sampling;
+  readonly key: RandomKey;
+  /** Told how many rollouts are finished, after each. */
+  readonly onFinished?: (count: number) => void;
+}
+
 /** Has the student answer prompts; in their order. Each prompt's random numbers are its place's. */
-export async function rollOut(engine: Engine, { prompts, sampling, key }: { prompts: readonly TokenIds[]; sampling: Sampling; key: RandomKey }, signal?: AbortSignal): Promise<Rollout[]> {
+export async function rollOut(engine: Engine, { prompts, sampling, key, onFinished }: RollOutRequest, signal?: AbortSignal): Promise<Rollout[]> {
   const rollouts = new Map<number, Rollout>();
   const request = { prompts: prompts.map((ids_T, sample) => ({ ids_T, sample })), sampling, key };
   for await (const { index, ids_T, logProbs_T, finish } of engine.sample(request, signal)) {
     rollouts.set(index, { prompt_T: prompts[index], completion_T: ids_T, finish, logProbs_T });
+    onFinished?.(rollouts.size);
   }
   return prompts.map((_, index) => {
     const rollout = rollouts.get(index);

@@ -34,10 +34,12 @@ export async function runStage<Result>({ onEvent, clock }: Pick<Ground, 'onEvent
 export async function collectTraining(ground: Ground, signal?: AbortSignal): Promise<Collected> {
   const { plan, training } = ground;
   const { samples_per_prompt, temperature, max_tokens } = plan.collect;
-  return runStage(ground, { stage: 'collect', label: 'collect' }, () =>
+  const name = { stage: 'collect', label: 'collect' } as const;
+  return runStage(ground, name, () =>
     collect(
       {
-        ...collectBasics(ground, { stage: 'collect', label: 'collect' }),
+        ...collectBasics(ground),
+        onAnswered: countProgress(ground, name, { total: training.length * samples_per_prompt, unit: 'answers' }),
         name: 'train',
         prompts: training,
         samplesPerPrompt: samples_per_prompt,
@@ -57,7 +59,8 @@ export async function collectHeldOut(ground: Ground, signal?: AbortSignal): Prom
   return runStage(ground, name, () =>
     collect(
       {
-        ...collectBasics(ground, name),
+        ...collectBasics(ground),
+        onAnswered: countProgress(ground, name, { total: heldOut.length, unit: 'answers' }),
         name: 'heldout',
         prompts: heldOut,
         samplesPerPrompt: 1,
@@ -70,11 +73,14 @@ export async function collectHeldOut(ground: Ground, signal?: AbortSignal): Prom
   );
 }
 
-function collectBasics({ store, teacher, clock, identity, plan, seed, onEvent }: Ground, name: StageName) {
+function collectBasics({ store, teacher, clock, identity, plan, seed }: Ground) {
+  return { store, teacher, clock, identity, k: plan.targets.top_k, seed };
+}
+
+/** A listener that tells of a stage's progress. */
+function countProgress({ clock, onEvent }: Ground, name: StageName, { total, unit }: { total: number; unit: string }): (done: number) => void {
   const began = clock();
-  const onProgress = (done: number, total: number): void =>
-    onEvent({ kind: 'progress', ...name, done, total, unit: 'answers', rate: rateOf(done, (clock() - began) / 1000) });
-  return { store, teacher, clock, identity, k: plan.targets.top_k, seed, onProgress };
+  return (done) => onEvent({ kind: 'progress', ...name, done, total, unit, rate: rateOf(done, (clock() - began) / 1000) });
 }
 
 /** What `distill` trains on. */
@@ -146,7 +152,8 @@ export async function evaluateStage(ground: Ground, bench: Bench, label: string,
     return stored;
   }
   return runStage(ground, name, async () => {
-    const { record, rollouts } = await evaluateStudent(ground.engine, bench, { label }, signal);
+    const onAnswered = countProgress(ground, name, { total: bench.prompts.length, unit: 'rollouts' });
+    const { record, rollouts } = await evaluateStudent(ground.engine, bench, { label, onAnswered }, signal);
     await writeAnswers(ground, bench, { label, rollouts });
     await writeState(ground.store, file, record);
     return record;

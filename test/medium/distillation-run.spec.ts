@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -14,6 +14,7 @@ import { ReferenceEngine } from '../../src/engine/reference/reference-engine.js'
 import { ChatTemplate } from '../../src/model-files/chat-template.js';
 import { ModelDirectory } from '../../src/model-files/model-directory.js';
 import { Tokenizer } from '../../src/model-files/tokenizer.js';
+import { TeacherUnavailable } from '../../src/teacher-clients/teacher-client.js';
 import { DirectoryStore } from '../../src/storage/directory-store.js';
 import { EngineTeacher } from '../support/engine-teacher.js';
 import { writeTinyModel } from '../support/tiny-model.js';
@@ -99,6 +100,11 @@ async function openMortal(dir: string, diesAt: number): Promise<Engine> {
   };
   return engine;
 }
+
+/** Fails like a teacher that cannot be reached, once a step is booked. */
+const leaveAfter = (stage: StepMetrics['stage'], step: number) => (event: RunEvent): void => {
+  if (event.kind === 'progress' && event.stage === stage && event.done === step) throw new TeacherUnavailable('the teacher went away');
+};
 
 const shaOf = async (out: string) => createHash('sha256').update(await readFile(join(home, out, 'student', 'model.safetensors'))).digest('hex');
 const metricsOf = async (out: string): Promise<StepMetrics[]> =>
@@ -211,6 +217,16 @@ describe('a whole run on a tiny model', () => {
     expect(again.teacher.scored).toEqual([]);
   });
 
+  it('keeps what was finished when the teacher goes away, and goes on when it is back', async () => {
+    const first = attempt({ out: 'left', epoch: 1, onEvent: leaveAfter('align', 3) });
+    await expect(first.outcome).rejects.toMatchObject({ code: 'teacher.unavailable' });
+
+    const second = attempt({ out: 'left', epoch: 2 });
+
+    expect((await second.outcome).student_sha256).toBe(report.student_sha256);
+    expect(second.events.find(({ kind }) => kind === 'resumed')).toMatchObject({ stage: 'align', firstStep: 4 });
+  });
+
   it('refuses to go on with another spec, and changes nothing', async () => {
     const other = { ...spec, seed: 8 };
     const store = new DirectoryStore(join(home, 'undisturbed'));
@@ -220,5 +236,55 @@ describe('a whole run on a tiny model', () => {
 
     await expect(refused).rejects.toMatchObject({ code: 'distillation.resume_mismatch', message: expect.stringContaining('the spec') });
     expect(await shaOf('undisturbed')).toBe(report.student_sha256);
+  });
+
+  it('refuses bad input before any work, and leaves no file', async () => {
+    const short = parsePrompts(promptLines(WORDS.slice(0, 1)), 'heldout.jsonl');
+    const store = new DirectoryStore(join(home, 'refused'));
+    const teacher = new EngineTeacher({ engine: teacherEngine, tokenizer: { encode: () => Int32Array.of(1) } });
+    const context = { ...basics, store, teacher, openEngine: (dir: string) => ReferenceEngine.open(dir), clock: () => 0, onEvent: () => undefined, epoch: 1 };
+
+    await expect(runDistillation(context)).rejects.toMatchObject({ code: 'distillation.preflight_failed', check: 'tokenizers' });
+    await expect(runDistillation({ ...context, validationPrompts: short })).rejects.toMatchObject({ check: 'held-out prompts' });
+    await expect(runDistillation({ ...context, freeMemoryBytes: 1 })).rejects.toMatchObject({ check: 'memory' });
+    await rm(join(home, 'damaged'), { recursive: true, force: true });
+    await cp(basics.modelDir, join(home, 'damaged'), { recursive: true });
+    await truncate(join(home, 'damaged', 'model.safetensors'), 3000);
+    await expect(runDistillation({ ...context, modelDir: join(home, 'damaged') })).rejects.toMatchObject({ code: 'model_files.safetensors_invalid' });
+
+    expect(teacher.written).toEqual([]);
+    expect(await store.list('')).toEqual([]);
+  });
+
+  it('trains the control hard on as many loss tokens at three rates and keeps the best', async () => {
+    const rows: number[] = [];
+    const openEngine = async (dir: string): Promise<Engine> => {
+      const engine = await ReferenceEngine.open(dir);
+      const forwardBackward = engine.forwardBackward.bind(engine);
+      const slot = rows.push(0) - 1;
+      engine.forwardBackward = async (batch, loss, normalizer, signal) => {
+        expect(loss.kind).toBe('hard');
+        rows[slot] += batch.rows_R.length;
+        return forwardBackward(batch, loss, normalizer, signal);
+      };
+      return engine;
+    };
+
+    const { evaluation, hard_learning_rate, student_sha256 } = await attempt({ out: 'undisturbed', epoch: 3, controls: 'all', openEngine }).outcome;
+
+    const lossTokens = (await metricsOf('undisturbed')).filter(({ stage }) => stage === 'distill').reduce((sum, { loss_tokens }) => sum + loss_tokens, 0);
+    const tried = await Promise.all([0, 1, 2].map(async (index) => JSON.parse(await readFile(join(home, 'undisturbed', 'controls', `hard-${index}.json`), 'utf8'))));
+    const forwardKls = tried.map(({ prompts }) => prompts.reduce((sum: number, { text }: { text: { forward_kl: number } }) => sum + text.forward_kl, 0));
+    expect(rows[0]).toBe(0);
+    for (const trained of rows.slice(1)) expect(Math.abs(trained - lossTokens)).toBeLessThanOrEqual(10);
+    expect(rows.length).toBe(4);
+    expect(hard_learning_rate).toBeCloseTo([1e-2 / 3, 1e-2, 3e-2][forwardKls.indexOf(Math.min(...forwardKls))], 12);
+    expect(evaluation.controls?.unigram.forward_kl_teacher_text).toBeGreaterThan(0);
+    expect(evaluation.controls?.hard.forward_kl_teacher_text).toBeGreaterThan(0);
+    expect(student_sha256).toBe(report.student_sha256);
+
+    const again = attempt({ out: 'undisturbed', epoch: 4, controls: 'all' });
+    expect((await again.outcome).evaluation.controls).toEqual(evaluation.controls);
+    expect(again.teacher.scored).toEqual([]);
   });
 });
