@@ -41,7 +41,7 @@ export const CompletionRequest = z.object({
   frequency_penalty: only(z.literal(0, unsupported('frequency_penalty'))),
   repetition_penalty: only(z.literal(1, unsupported('repetition_penalty'))),
   min_tokens: only(z.literal(0, unsupported('min_tokens'))),
-  logit_bias: only(z.record(z.string(), z.never(), unsupported('logit_bias'))),
+  logit_bias: only(z.strictObject({}, unsupported('logit_bias'))),
   allowed_token_ids: only(z.never(unsupported('allowed_token_ids'))),
   logprob_token_ids: only(z.never(unsupported('logprob_token_ids'))),
   bad_words: only(z.array(z.never(), unsupported('bad_words')).max(0)),

@@ -1,13 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { Injectable } from '@nestjs/common';
 import { completionJson } from './completion-answer.js';
 import { planCompletion, type RequestLimits } from './completion-plan.js';
 import type { CompletionRequest } from './completion.schema.js';
-import { Scheduler } from './scheduler.js';
-import { ServedModel } from './served-model.js';
+import type { Scheduler } from './scheduler.js';
+import type { ServedModel } from './served-model.js';
 
 /** Answers completion requests. */
-@Injectable()
 export class CompletionService {
   constructor(
     private readonly model: ServedModel,

@@ -26,7 +26,7 @@ export class DialectErrorFilter implements ExceptionFilter {
     }
     if (error instanceof QueueFull) response.set('retry-after', String(error.retryAfterSeconds));
     const { status, type, message, param } = answerTo(error);
-    if (status >= 500) this.logger.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
+    if (status === 500) this.logger.error(error instanceof Error ? (error.stack ?? error.message) : String(error));
     response.status(status).json({ error: { message, type, param, code: status } });
   }
 }

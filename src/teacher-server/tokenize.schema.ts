@@ -9,7 +9,7 @@ export const TokenizeRequest = z.union(
       model: z.string().nullish(),
       messages: z.array(z.object({ role: z.enum(['system', 'user', 'assistant']), content: z.string() })).min(1),
       add_generation_prompt: z.boolean().default(true),
-      chat_template_kwargs: z.record(z.string(), z.never(), unsupportedKwargs).nullish(),
+      chat_template_kwargs: z.strictObject({}, unsupportedKwargs).nullish(),
       return_token_strs: z.boolean().nullish(),
     }),
     z.object({ model: z.string().nullish(), prompt: z.string(), return_token_strs: z.boolean().nullish() }),
