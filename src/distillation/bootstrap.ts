@@ -20,7 +20,7 @@ export function meanOf({ sums_P, counts_P }: PromptMean): number {
 
 /** Percentile bootstrap over prompts (Efron 1979): each resample draws as many prompts with replacement. */
 export function meanInterval(mean: PromptMean, seed: number): Difference {
-  return interval(meanOf(mean), mean.sums_P.length, seed, (drawn) => resampledMean(mean, drawn));
+  return interval({ value: meanOf(mean), prompts: mean.sums_P.length, seed }, (drawn) => resampledMean(mean, drawn));
 }
 
 /**
@@ -28,15 +28,18 @@ export function meanInterval(mean: PromptMean, seed: number): Difference {
  * Both must speak of the same prompts in the same order.
  */
 export function pairedDifference({ before, after }: { before: PromptMean; after: PromptMean }, seed: number): Difference {
-  return interval(meanOf(after) - meanOf(before), before.sums_P.length, seed, (drawn) => resampledMean(after, drawn) - resampledMean(before, drawn));
+  const value = meanOf(after) - meanOf(before);
+  return interval({ value, prompts: before.sums_P.length, seed }, (drawn) => resampledMean(after, drawn) - resampledMean(before, drawn));
 }
 
-function interval(value: number, prompts: number, seed: number, statistic: (drawn: readonly number[]) => number): Difference {
-  const values = Float64Array.from({ length: RESAMPLES }, (_, step) => statistic(drawPrompts(prompts, seed, step))).filter((drawn) => !Number.isNaN(drawn)).sort();
-  return { value, low: quantile(values, CUT), high: quantile(values, 1 - CUT) };
+/** @param statistic the value of a resample, given the prompts drawn; NaN when none of them has anything to say. */
+function interval({ value, prompts, seed }: { value: number; prompts: number; seed: number }, statistic: (drawn: readonly number[]) => number): Difference {
+  const values = Float64Array.from({ length: RESAMPLES }, (_, step) => statistic(drawPrompts(prompts, { seed, step })));
+  const sorted = values.filter((resampled) => !Number.isNaN(resampled)).sort();
+  return { value, low: quantile(sorted, CUT), high: quantile(sorted, 1 - CUT) };
 }
 
-function drawPrompts(prompts: number, seed: number, step: number): number[] {
+function drawPrompts(prompts: number, { seed, step }: { seed: number; step: number }): number[] {
   return Array.from({ length: prompts }, (_, sample) => below(prompts, { seed, stage: STREAMS.bootstrap, step, sample, position: 0 }));
 }
 

@@ -33,7 +33,7 @@ export async function runControls(ground: Ground, job: ControlsJob, signal?: Abo
   return runStage(ground, { stage: 'controls', label: 'controls' }, async () => {
     const unigram = await once(ground, 'controls/unigram.json', () => {
       const model = new Unigram(job.collected.samples.map(({ completion_T }) => completion_T), ground.config.vocabSize);
-      return evaluateUnigram(model, job.bench, { label: 'unigram' }, signal);
+      return evaluateUnigram(model, job.bench, signal);
     });
     const hard: { rate: number; evaluation: Evaluation }[] = [];
     for (const [index, factor] of RATE_FACTORS.entries()) {
@@ -75,7 +75,7 @@ async function trainHard(ground: Ground, { bench, collected, training, rate }: C
       );
       onEvent({ kind: 'progress', stage: 'controls', label, done: index + 1, total: steps.length, unit: 'steps', rate: rateOf(index + 1, (clock() - began) / 1000) });
     }
-    return (await evaluateStudent(engine, bench, { label }, signal)).record;
+    return (await evaluateStudent(engine, { bench, label }, signal)).record;
   } finally {
     await engine.close();
   }

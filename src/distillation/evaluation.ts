@@ -34,6 +34,7 @@ const REVERSE: LossSpec = { kind: 'reverse_kl', truncation: 'tail_bucket' };
 export const NO_TEXT: PromptRecord['text'] = { rows: 0, forward_kl: 0, agreement: 0, student_entropy: 0, teacher_entropy: 0, tail_mass: 0 };
 
 export interface EvaluationRequest {
+  readonly bench: Bench;
   readonly label: string;
   /** Told how many of the prompts the student has answered, after each. */
   readonly onAnswered?: (count: number) => void;
@@ -49,7 +50,7 @@ export interface MeasuredStudent {
  * Measures a student: forward KL on the teacher's text; on own rollouts (common random numbers, temperature 1, nothing cut away) the log-ratio
  * of the very tokens drawn. Weights are not touched.
  */
-export async function evaluateStudent(engine: Engine, bench: Bench, { label, onAnswered }: EvaluationRequest, signal?: AbortSignal): Promise<MeasuredStudent> {
+export async function evaluateStudent(engine: Engine, { bench, label, onAnswered }: EvaluationRequest, signal?: AbortSignal): Promise<MeasuredStudent> {
   const began = bench.clock();
   const { teacherText, prompts } = bench;
   const textRows = await rowsOf(engine, { samples: teacherText, loss: FORWARD, microBatchTokens: bench.microBatchTokens }, signal);
@@ -73,12 +74,12 @@ export async function evaluateStudent(engine: Engine, bench: Bench, { label, onA
 }
 
 /** The teacher measured as its own student: no divergence by definition; lengths, endings and answers are those of its text. */
-export function evaluateTeacher(bench: Bench, { label }: { label: string }): EvaluationRecord {
+export function evaluateTeacher(bench: Bench): EvaluationRecord {
   const records = bench.teacherText.map((sample) => ({
     text: { ...NO_TEXT, rows: sample.completion_T.length, agreement: sample.completion_T.length },
     rollout: { ...judgeRollout(bench, { ...sample, logProbs_T: sample.targets.actualLogProbs_R }, bench.prompts[sample.origin].answer), bucketed_reverse_kl: 0 },
   }));
-  return { label, prompts: records, account: { seconds: 0, tokens: 0, teacher_calls: 0 } };
+  return { label: 'teacher', prompts: records, account: { seconds: 0, tokens: 0, teacher_calls: 0 } };
 }
 
 /** What is seen on a rollout without its distributions. */

@@ -46,13 +46,13 @@ async function distilStudent(ground: Ground, signal?: AbortSignal): Promise<Made
   const heldOut = await collectHeldOut(ground, signal);
   const bench = benchOf(ground, heldOut.samples);
   const training = planTraining(ground, collected);
-  const before = await evaluateStage(ground, bench, 'before', signal);
+  const before = await evaluateStage(ground, { bench, label: 'before' }, signal);
   const distillAccount = await distillStage(ground, training, signal);
-  const afterDistill = await evaluateStage(ground, bench, 'after_distill', signal);
+  const afterDistill = await evaluateStage(ground, { bench, label: 'after_distill' }, signal);
   const alignAccount = await alignStage(ground, signal);
-  const afterAlign = await evaluateStage(ground, bench, 'after_align', signal);
+  const afterAlign = await evaluateStage(ground, { bench, label: 'after_align' }, signal);
   const evaluation = {
-    teacher: summarise(evaluateTeacher(bench, { label: 'teacher' }), ground.seed),
+    teacher: summarise(evaluateTeacher(bench), ground.seed),
     before: summarise(before, ground.seed),
     after_distill: summarise(afterDistill, ground.seed),
     after_align: summarise(afterAlign, ground.seed),

@@ -143,7 +143,7 @@ export function benchOf({ teacher, tokenizer, clock, heldOut, plan, stopIds, see
 }
 
 /** Measures the student as it is now and keeps the record and its answers; measured before, only reads. */
-export async function evaluateStage(ground: Ground, bench: Bench, label: string, signal?: AbortSignal): Promise<EvaluationRecord> {
+export async function evaluateStage(ground: Ground, { bench, label }: { bench: Bench; label: string }, signal?: AbortSignal): Promise<EvaluationRecord> {
   const file = `evaluation/${label}.json`;
   const name = { stage: 'evaluate', label: `evaluate ${label.replace('_', ' ')}` } as const;
   const stored = await readState(ground.store, file, evaluationRecordSchema);
@@ -153,7 +153,7 @@ export async function evaluateStage(ground: Ground, bench: Bench, label: string,
   }
   return runStage(ground, name, async () => {
     const onAnswered = countProgress(ground, name, { total: bench.prompts.length, unit: 'rollouts' });
-    const { record, rollouts } = await evaluateStudent(ground.engine, bench, { label, onAnswered }, signal);
+    const { record, rollouts } = await evaluateStudent(ground.engine, { bench, label, onAnswered }, signal);
     await writeAnswers(ground, bench, { label, rollouts });
     await writeState(ground.store, file, record);
     return record;

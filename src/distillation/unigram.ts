@@ -69,7 +69,7 @@ export class Unigram {
 }
 
 /** Measures the unigram distribution of the teacher's training text on the bench, its rollouts drawn id by id and scored by the teacher. */
-export async function evaluateUnigram(unigram: Unigram, bench: Bench, { label }: { label: string }, signal?: AbortSignal): Promise<EvaluationRecord> {
+export async function evaluateUnigram(unigram: Unigram, bench: Bench, signal?: AbortSignal): Promise<EvaluationRecord> {
   const began = bench.clock();
   const rollouts = bench.prompts.map(({ ids_T }, sample) => writeRollout(unigram, bench, { prompt_T: ids_T, sample }));
   const blocks = await scoreSamples(bench.teacher, rollouts, bench.k, signal);
@@ -79,7 +79,7 @@ export async function evaluateUnigram(unigram: Unigram, bench: Bench, { label }:
     rollout: judgeRollout(bench, { ...rollout, targets: blocks[index] }, bench.prompts[index].answer),
   }));
   const tokens = rollouts.reduce((sum, sample) => sum + tokensOf(sample), 0);
-  return { label, prompts, account: { seconds: (bench.clock() - began) / 1000, tokens, teacher_calls: rollouts.length } };
+  return { label: 'unigram', prompts, account: { seconds: (bench.clock() - began) / 1000, tokens, teacher_calls: rollouts.length } };
 }
 
 function writeRollout(unigram: Unigram, { maxTokens, stopIds, seed }: Bench, { prompt_T, sample }: { prompt_T: TokenIds; sample: number }): Rollout {
