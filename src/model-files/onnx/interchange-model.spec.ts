@@ -1,0 +1,125 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { InferenceSession } from 'onnxruntime-node';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compiled } from '../../../test/support/compiled.js';
+import { Float64Llama, logSumExp } from '../../../test/support/float64-llama.js';
+import { floats, int64, openSession, pastFeeds } from '../../../test/support/onnx-graphs.js';
+import { TINY_MODEL, writeTinyModel, type TinyModelOptions } from '../../../test/support/tiny-model.js';
+import { writeInterchangeModel } from './interchange-model.js';
+import { InterchangeSession, InterchangeUnusable } from './interchange-session.js';
+import { runInterchange } from './run-interchange.js';
+
+const ODD: Partial<TinyModelOptions> = {
+  layers: 3, hidden: 20, intermediate: 27, heads: 6, kvHeads: 3, headDim: 10, vocab: 67, tied: false, seed: 5, tokenizer: 'none',
+};
+const LONG = Array.from({ length: 21 }, (_, i) => (i * i * 7 + 3) % 67);
+const SHORT = LONG.slice(4, 13);
+
+describe.each([
+  { name: 'tied, grouped heads, more head columns than hidden columns', options: {} },
+  { name: 'untied, odd sizes', options: ODD },
+])('onnx/model.onnx: $name', ({ options }) => {
+  const model: TinyModelOptions = { ...TINY_MODEL, ...options };
+  const { vocab } = model;
+  let dir: string;
+  let path: string;
+  let llama: Float64Llama;
+  let session: InferenceSession;
+
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'limbeck-interchange-'));
+    await writeTinyModel(dir, options);
+    llama = await Float64Llama.open(dir);
+    path = await writeInterchangeModel(dir);
+    session = await openSession(path);
+  });
+
+  afterAll(async () => {
+    await session.release();
+    await rm(dir, { recursive: true });
+  });
+
+  /** Logits of each given position, [length][V], of sequences padded with `pad` ids at one side. */
+  const logitsOf = async (batch: readonly (readonly number[])[], side: 'left' | 'right'): Promise<number[][][]> => {
+    const S = Math.max(...batch.map(({ length }) => length));
+    const at = (ids: readonly number[]): number => (side === 'left' ? S - ids.length : 0);
+    const lay = (value: (ids: readonly number[], i: number) => number): number[] =>
+      batch.flatMap((ids) => Array.from({ length: S }, (_, s) => (s < at(ids) || s >= at(ids) + ids.length ? 0 : value(ids, s - at(ids)))));
+    const shape = [batch.length, S];
+    const { logits } = await session.run({
+      input_ids: int64(lay((ids, i) => ids[i]), shape),
+      attention_mask: int64(lay(() => 1), shape),
+      position_ids: int64(lay((_, i) => i), shape),
+      ...pastFeeds(model, batch.map(() => undefined), { prefix: 'past_key_values', P: 0 }),
+    });
+    expect(logits.dims).toEqual([batch.length, S, vocab]);
+    return batch.map((ids, b) => ids.map((_, i) => Array.from(floats(logits).subarray((b * S + at(ids) + i) * vocab, (b * S + at(ids) + i + 1) * vocab))));
+  };
+
+  it('has the inputs and outputs of Hugging Face exports', () => {
+    const layers = Array.from({ length: model.layers }, (_, i) => i);
+    expect(session.inputNames).toEqual(['input_ids', 'attention_mask', 'position_ids', ...layers.flatMap((i) => [`past_key_values.${i}.key`, `past_key_values.${i}.value`])]);
+    expect(session.outputNames).toEqual(['logits', ...layers.flatMap((i) => [`present.${i}.key`, `present.${i}.value`])]);
+  });
+
+  it('gives the logits of a float64 forward', async () => {
+    const [logits] = await logitsOf([LONG], 'right');
+    expectClose(logits, llama.logits(LONG));
+  });
+
+  it('gives the same padded as unpadded: to the bit on the right, to rounding on the left', async () => {
+    const [alone] = await logitsOf([SHORT], 'right');
+    const [, right] = await logitsOf([LONG, SHORT], 'right');
+    expect(right).toEqual(alone);
+    const [, left] = await logitsOf([LONG, SHORT], 'left');
+    expectClose(left, alone);
+  });
+
+  it('goes on from its own cache as it reads in one pass', async () => {
+    const onnx = await InterchangeSession.open(path, 2);
+    const greedy = await onnx.run({ kind: 'greedy', ids_T: Int32Array.from(SHORT), tokens: 12 });
+    const whole = await onnx.run({ kind: 'score', ids_T: greedy.ids_T, from: SHORT.length });
+    await onnx.close();
+    expect(greedy.ids_T).toHaveLength(SHORT.length + 12);
+    const reference = llama.logits(Array.from(greedy.ids_T));
+    greedy.positions.forEach((position, i) => {
+      const logits = reference[SHORT.length + i - 1];
+      const [best, second] = [...logits].sort((a, b) => b - a);
+      expect(position.greedyId).toBe(logits.indexOf(best));
+      expect(greedy.ids_T[SHORT.length + i]).toBe(position.greedyId);
+      expect(position.actualLogProb).toBeCloseTo(best - logSumExp(logits), 4);
+      expect(position.greedyGap).toBeCloseTo(best - second, 4);
+      expect(whole.positions[i].greedyId).toBe(position.greedyId);
+      expect(whole.positions[i].actualLogProb).toBeCloseTo(position.actualLogProb, 4);
+    });
+  });
+});
+
+describe('the interchange model in a thread of its own', () => {
+  it('gives what it gives on this one, and says which file it cannot use', async () => {
+    const dir = await writeTinyModel(await mkdtemp(join(tmpdir(), 'limbeck-interchange-')));
+    const modelPath = await writeInterchangeModel(dir);
+    const tasks = [
+      { kind: 'score', ids_T: Int32Array.from(LONG), from: 3 },
+      { kind: 'greedy', ids_T: Int32Array.from(SHORT), tokens: 4 },
+    ] as const;
+    const session = await InterchangeSession.open(modelPath, 1);
+    const here = [await session.run(tasks[0]), await session.run(tasks[1])];
+    await session.close();
+    const entry = await compiled('src/model-files/onnx/interchange-worker.ts');
+    expect(await runInterchange({ modelPath, threads: 1, tasks }, entry)).toEqual(here);
+    const absent = join(dir, 'absent.onnx');
+    const error = await runInterchange({ modelPath: absent, threads: 1, tasks }, entry).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(InterchangeUnusable);
+    expect(String(error)).toContain(`${absent} cannot be used`);
+    await rm(dir, { recursive: true });
+  });
+});
+
+function expectClose(actual: readonly (readonly number[])[], expected: readonly (readonly number[])[]): void {
+  expect(actual).toHaveLength(expected.length);
+  const differences = actual.flatMap((row, t) => row.map((value, v) => Math.abs(value - expected[t][v])));
+  expect(Math.max(...differences)).toBeLessThan(2e-5);
+}
