@@ -6,7 +6,8 @@ needs torch, transformers and safetensors; running the tests needs none of them.
 
 Each folder files/<model>/ holds a Hugging Face directory (config.json, model.safetensors with bf16 weights) and golden.safetensors. Everything there is
 float64 except `logits_float32_NV`, which the untouched float32 model gives. In float64 two things had to be replaced, because transformers computes
-them in float32 whatever the model's type: the root mean square of the norms and the angles of the rotary embedding.
+them in float32 whatever the model's type: the root mean square of the norms and the angles of the rotary embedding. The `bf16.*` entries say how far
+transformers itself comes from float64 when it runs the same model in bf16: the yardstick for an engine that computes in bf16.
 """
 
 import json
@@ -46,6 +47,8 @@ def main():
         batch = random_batch(config.vocab_size)
         golden = dict(batch)
         golden["logits_float32_NV"] = run_logits(build(config, state, torch.float32), batch)
+        in_bf16 = build(config, state, torch.bfloat16)
+        logits_bf16_NV, gradients_bf16 = run_logits(in_bf16, batch), gradients(in_bf16, batch)
         patch_for_float64()
         model = build(config, state, torch.float64)
         golden["logits_NV"] = run_logits(model, batch)
@@ -53,6 +56,7 @@ def main():
         golden |= greedy(model)
         golden |= train(model, batch)
         restore()
+        golden |= distances(golden, logits_bf16_NV, gradients_bf16)
         metadata = {
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -127,7 +131,7 @@ def run_logits(model, batch):
 
 def batch_loss(model, batch, kind):
     """Sum over rows of weight x loss; formulas written from the definitions, gradients left to autograd."""
-    log_p_RV = torch.log_softmax(run_logits(model, batch)[batch["rows_R"].long()], -1)
+    log_p_RV = torch.log_softmax(run_logits(model, batch)[batch["rows_R"].long()].double(), -1)
     total = 0.0
     for r, weight in enumerate(batch["weights_R"].double()):
         log_p = log_p_RV[r]
@@ -159,6 +163,17 @@ def gradients(model, batch):
         (loss / batch["weights_R"].double().sum()).backward()
         for name, parameter in model.named_parameters():
             found[f"gradient.{kind}.{name}"] = parameter.grad
+    return found
+
+
+def distances(golden, logits_bf16_NV, gradients_bf16):
+    """Largest distance of a log-prob, and the relative L2 distance of each loss's whole gradient, of the bf16 model."""
+    off = torch.log_softmax(logits_bf16_NV.double(), -1) - torch.log_softmax(golden["logits_NV"], -1)
+    found = {"bf16.logProb": off.abs().max()}
+    for kind in LOSSES:
+        names = [name for name in golden if name.startswith(f"gradient.{kind}.")]
+        exact, rounded = (torch.cat([source[name].double().flatten() for name in names]) for source in (golden, gradients_bf16))
+        found[f"bf16.gradient.{kind}"] = (rounded - exact).norm() / exact.norm()
     return found
 
 
