@@ -20,10 +20,10 @@ const libraries = {
 
 // Contraction is off so that a*b+c is rounded as written: otherwise the compiler picks, per loop and per version, which products are fused, and one
 // row's bits could depend on its place in a vector. Where fusing pays, the source says std::fma. -fno-math-errno and -fno-trapping-math change
-// no value; they let sqrt and selections become vector instructions. -ffast-math is never used: it reorders sums. -Wno-maybe-uninitialized: GCC 12's
+// no value; they let sqrt and selections become vector instructions. -ffast-math is never used: it reorders sums. -Wno-…uninitialized: GCC 12's
 // own AVX-512 headers set it off.
 const compileFlags = ['-std=c++17', '-O3', '-fPIC', '-fopenmp', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math',
-  '-Wall', '-Wextra', '-Wno-psabi', '-Wno-maybe-uninitialized', '-DNAPI_VERSION=8'];
+  '-Wall', '-Wextra', '-Wno-psabi', '-Wno-uninitialized', '-Wno-maybe-uninitialized', '-DNAPI_VERSION=8'];
 
 /**
  * Builds what is out of date and nothing else; a source is up to date when the hash of its command, its text and every header it read is unchanged.

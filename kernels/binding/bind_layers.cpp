@@ -14,7 +14,7 @@ Status embedding_forward(Call& call) {
   const bf16* weight_VD = call.tensor<bf16>("weight_VD", "VD");
   float* out_ND = call.tensor<float>("out_ND", "ND");
   LIMBECK_TRY(call.check());
-  return cpu::embedding_forward({call.extent('N'), call.extent('V'), call.extent('D')}, tokens_N, weight_VD, out_ND);
+  return cpu::embedding_forward({call.extent('N'), call.extent('V'), call.extent('D')}, {tokens_N, weight_VD, out_ND});
 }
 
 Status embedding_backward(Call& call) {
@@ -22,7 +22,7 @@ Status embedding_backward(Call& call) {
   const float* dout_ND = call.tensor<float>("dout_ND", "ND");
   float* dweight_VD = call.tensor<float>("dweight_VD", "VD");
   LIMBECK_TRY(call.check());
-  return cpu::embedding_backward({call.extent('N'), call.extent('V'), call.extent('D')}, tokens_N, dout_ND, dweight_VD);
+  return cpu::embedding_backward({call.extent('N'), call.extent('V'), call.extent('D')}, {tokens_N, dout_ND, dweight_VD});
 }
 
 Status check_norm_width(const Call& call) {
@@ -64,8 +64,10 @@ Status linear_forward(Call& call) {
   const bf16* weight_OI = call.tensor<bf16>("weight_OI", "OI");
   const AnyTensor out_NO = call.any_tensor("out_NO", "NO");
   LIMBECK_TRY(call.check());
-  if (out_NO.dtype == DType::bf16) return cpu::linear_forward(linear_shape(call), x_NI, weight_OI, static_cast<bf16*>(out_NO.data));
-  if (out_NO.dtype == DType::f32) return cpu::linear_forward(linear_shape(call), x_NI, weight_OI, static_cast<float*>(out_NO.data));
+  const LinearForward<bf16> rounded{x_NI, weight_OI, static_cast<bf16*>(out_NO.data)};
+  const LinearForward<float> wide{x_NI, weight_OI, static_cast<float*>(out_NO.data)};
+  if (out_NO.dtype == DType::bf16) return cpu::linear_forward(linear_shape(call), rounded);
+  if (out_NO.dtype == DType::f32) return cpu::linear_forward(linear_shape(call), wide);
   return refuse(Code::bad_dtype, "out_NO is i32; it must be bf16 or f32");
 }
 
@@ -74,7 +76,7 @@ Status linear_backward_input(Call& call) {
   const bf16* weight_OI = call.tensor<bf16>("weight_OI", "OI");
   bf16* dx_NI = call.tensor<bf16>("dx_NI", "NI");
   LIMBECK_TRY(call.check());
-  return cpu::linear_backward_input(linear_shape(call), dout_NO, weight_OI, dx_NI);
+  return cpu::linear_backward_input(linear_shape(call), {dout_NO, weight_OI, dx_NI});
 }
 
 Status linear_backward_weight(Call& call) {
@@ -82,7 +84,7 @@ Status linear_backward_weight(Call& call) {
   const bf16* x_NI = call.tensor<bf16>("x_NI", "NI");
   float* dweight_OI = call.tensor<float>("dweight_OI", "OI");
   LIMBECK_TRY(call.check());
-  return cpu::linear_backward_weight(linear_shape(call), dout_NO, x_NI, dweight_OI);
+  return cpu::linear_backward_weight(linear_shape(call), {dout_NO, x_NI, dweight_OI});
 }
 
 Status rope(Call& call, Rotation rotation, const char* qkv_name) {
@@ -97,7 +99,7 @@ Status rope(Call& call, Rotation rotation, const char* qkv_name) {
   if (2 * call.extent('F') != width) {
     return call.bad_shape("invFreq has " + std::to_string(call.extent('F')) + " elements; heads of width " + std::to_string(width) + " need half that");
   }
-  return cpu::rope({call.extent('N'), call.extent('C'), heads + kv_heads, width}, rotation, positions_N, inv_freq, qkv_NC);
+  return cpu::rope({call.extent('N'), call.extent('C'), heads + kv_heads, width}, {rotation, positions_N, inv_freq, qkv_NC});
 }
 
 Status rope_forward(Call& call) { return rope(call, Rotation::forward, "qkv_NC"); }
@@ -115,7 +117,7 @@ Status swiglu_forward(Call& call) {
   bf16* out_NF = call.tensor<bf16>("out_NF", "NF");
   LIMBECK_TRY(call.check());
   LIMBECK_TRY(check_gate_width(call, "gateUp_N2F"));
-  return cpu::swiglu_forward({call.extent('N'), call.extent('F')}, gate_up_N2F, out_NF);
+  return cpu::swiglu_forward({call.extent('N'), call.extent('F')}, {gate_up_N2F, out_NF});
 }
 
 Status swiglu_backward(Call& call) {
@@ -124,7 +126,7 @@ Status swiglu_backward(Call& call) {
   bf16* dgate_up_N2F = call.tensor<bf16>("dgateUp_N2F", "NW");
   LIMBECK_TRY(call.check());
   LIMBECK_TRY(check_gate_width(call, "gateUp_N2F"));
-  return cpu::swiglu_backward({call.extent('N'), call.extent('F')}, dout_NF, gate_up_N2F, dgate_up_N2F);
+  return cpu::swiglu_backward({call.extent('N'), call.extent('F')}, {dout_NF, gate_up_N2F, dgate_up_N2F});
 }
 
 const Group group({{"embeddingForward", 3, embedding_forward},

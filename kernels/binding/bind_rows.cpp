@@ -21,7 +21,7 @@ Status gather_rows(Call& call) {
   const AnyTensor out_RD = call.any_tensor("out_RD", "RD");
   LIMBECK_TRY(call.check());
   LIMBECK_TRY(check_row_dtypes(x_ND, out_RD));
-  return cpu::gather_rows(rows_shape(call, x_ND.dtype), x_ND.data, rows_R, out_RD.data);
+  return cpu::gather_rows(rows_shape(call, x_ND.dtype), {x_ND.data, rows_R, out_RD.data});
 }
 
 Status scatter_rows(Call& call) {
@@ -30,7 +30,7 @@ Status scatter_rows(Call& call) {
   const AnyTensor out_ND = call.any_tensor("out_ND", "ND");
   LIMBECK_TRY(call.check());
   LIMBECK_TRY(check_row_dtypes(x_RD, out_ND));
-  return cpu::scatter_rows(rows_shape(call, x_RD.dtype), x_RD.data, rows_R, out_ND.data);
+  return cpu::scatter_rows(rows_shape(call, x_RD.dtype), {x_RD.data, rows_R, out_ND.data});
 }
 
 Status kv_write(Call& call) {

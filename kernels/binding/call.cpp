@@ -82,13 +82,13 @@ void Call::expect(char axis, int64_t extent) {
   if (!failed()) axes_[axis - 'A'] = {extent, "the operation's contract"};
 }
 
-void* Call::typed(const char* name, const char* axes, DType dtype, Presence presence) {
+void* Call::typed(const char* name, const char* axes, Wanted wanted) {
   const napi_value value = next();
   if (failed()) return nullptr;
-  const Tensor* tensor = find(name, value, presence);
+  const Tensor* tensor = find(name, value, wanted.presence);
   if (!tensor) return nullptr;
-  if (tensor->dtype != dtype) {
-    fail(Code::bad_dtype, std::string(name) + " is " + dtype_name(tensor->dtype) + "; it must be " + dtype_name(dtype));
+  if (tensor->dtype != wanted.dtype) {
+    fail(Code::bad_dtype, std::string(name) + " is " + dtype_name(tensor->dtype) + "; it must be " + dtype_name(wanted.dtype));
     return nullptr;
   }
   match(name, axes, tensor->shape);

@@ -5,7 +5,7 @@
 //     bf16* out = call.tensor<bf16>("out_NF", "NF");
 //     LIMBECK_TRY(call.check());
 //     if (call.extent('W') != 2 * call.extent('F')) return call.bad_shape("gateUp_N2F must be twice as wide as out_NF");
-//     return cpu::swiglu_forward({call.extent('N'), call.extent('F')}, gate_up, out);
+//     return cpu::swiglu_forward({call.extent('N'), call.extent('F')}, {gate_up, out});
 //   }
 //   const Group group({{"swigluForward", 2, swiglu_forward}});
 //
@@ -35,10 +35,10 @@ class Call {
 
   // A tensor of dtype T; null when its handle is NO_TENSOR and it is optional.
   template <typename T> T* tensor(const char* name, const char* axes) {
-    return static_cast<T*>(typed(name, axes, DTypeOf<T>::value, Presence::required));
+    return static_cast<T*>(typed(name, axes, {DTypeOf<T>::value, Presence::required}));
   }
   template <typename T> T* optional_tensor(const char* name, const char* axes) {
-    return static_cast<T*>(typed(name, axes, DTypeOf<T>::value, Presence::optional));
+    return static_cast<T*>(typed(name, axes, {DTypeOf<T>::value, Presence::optional}));
   }
   AnyTensor any_tensor(const char* name);                    // any dtype, any shape
   AnyTensor any_tensor(const char* name, const char* axes);  // any dtype
@@ -64,6 +64,10 @@ class Call {
 
  private:
   enum class Presence { required, optional };
+  struct Wanted {
+    DType dtype;
+    Presence presence;
+  };
   struct Axis {
     int64_t extent = -1;
     const char* first = nullptr;  // the argument that set it
@@ -74,7 +78,7 @@ class Call {
   bool failed() const { return !status_.ok(); }
   void fail(Code code, std::string message);
   const Tensor* find(const char* name, napi_value value, Presence presence);
-  void* typed(const char* name, const char* axes, DType dtype, Presence presence);
+  void* typed(const char* name, const char* axes, Wanted wanted);
   void match(const char* name, const char* axes, const Shape& shape);
 
   napi_env env_;

@@ -6,11 +6,18 @@
 
 namespace limbeck {
 
-// Every indices[i], i in [0, count), lies in [0, limit).
-inline Status check_indices(const char* name, const int32_t* indices, int64_t count, int64_t limit) {
-  for (int64_t i = 0; i < count; ++i) {
-    if (indices[i] >= 0 && indices[i] < limit) continue;
-    return refuse(Code::bad_value, std::string(name) + "[" + std::to_string(i) + "] is " + std::to_string(indices[i]) + "; it must lie in [0, " +
+struct Indices {
+  const char* name;  // of the argument
+  const int32_t* values;
+  int64_t count;
+};
+
+// Every index lies in [0, limit).
+inline Status check_indices(const Indices& indices, int64_t limit) {
+  for (int64_t i = 0; i < indices.count; ++i) {
+    const int32_t value = indices.values[i];
+    if (value >= 0 && value < limit) continue;
+    return refuse(Code::bad_value, std::string(indices.name) + "[" + std::to_string(i) + "] is " + std::to_string(value) + "; it must lie in [0, " +
                                        std::to_string(limit) + ")");
   }
   return fine();

@@ -31,24 +31,36 @@ Factors make_factors(const AdamwSettings& settings, float clip) {
 }
 
 template <typename Weight>
-void update(const Factors& f, const AdamwState& state, Weight* weight, int64_t i, int64_t count) {
-  const Lanes g = load_first(state.grad + i, count) * f.clip;
-  const Lanes m = multiply_add(load_first(state.m + i, count), f.beta1, g * f.one_less_beta1);
-  const Lanes v = multiply_add(load_first(state.v + i, count), f.beta2, g * g * f.one_less_beta2);
-  const Lanes move = f.step_size * m / multiply_add(square_root(v), f.root_scale, f.eps);
-  const Lanes master = load_first(state.master + i, count) * f.keep - move;
-  store_first(state.m + i, count, m);
-  store_first(state.v + i, count, v);
-  store_first(state.master + i, count, master);
-  store_first(weight + i, count, master);
-  store_first(state.grad + i, count, splat(0));
-}
+class Update {
+ public:
+  Update(const AdamwSettings& settings, const AdamwState& state, Weight* weight)
+      : f_(make_factors(settings, state.norm_clip_2[1])), state_(state), weight_(weight) {}
+
+  // `count` elements from `i`, up to sixteen.
+  void operator()(int64_t i, int64_t count) const {
+    const Lanes g = load_first(state_.grad + i, count) * f_.clip;
+    const Lanes m = multiply_add(load_first(state_.m + i, count), f_.beta1, g * f_.one_less_beta1);
+    const Lanes v = multiply_add(load_first(state_.v + i, count), f_.beta2, g * g * f_.one_less_beta2);
+    const Lanes move = f_.step_size * m / multiply_add(square_root(v), f_.root_scale, f_.eps);
+    const Lanes master = load_first(state_.master + i, count) * f_.keep - move;
+    store_first(state_.m + i, count, m);
+    store_first(state_.v + i, count, v);
+    store_first(state_.master + i, count, master);
+    store_first(weight_ + i, count, master);
+    store_first(state_.grad + i, count, splat(0));
+  }
+
+ private:
+  const Factors f_;
+  const AdamwState state_;
+  Weight* weight_;
+};
 
 template <typename Weight>
 Status run(const AdamwSettings& settings, const AdamwState& state, Weight* weight) {
-  const Factors factors = make_factors(settings, state.norm_clip_2[1]);
+  const Update<Weight> update(settings, state, weight);
   parallel_blocks(state.elements, block, [&](int64_t begin, int64_t end) {
-    for_lanes(end - begin, [&](int64_t i, int64_t count) { update(factors, state, weight, begin + i, count); });
+    for_lanes(end - begin, [&](int64_t i, int64_t count) { update(begin + i, count); });
   });
   return fine();
 }

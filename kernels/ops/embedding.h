@@ -13,9 +13,21 @@ struct EmbeddingShape {
   int64_t N, V, D;
 };
 
+struct EmbeddingForward {
+  const int32_t* tokens_N;
+  const bf16* weight_VD;
+  float* out_ND;  // overwritten
+};
+
+struct EmbeddingBackward {
+  const int32_t* tokens_N;
+  const float* dout_ND;
+  float* dweight_VD;  // ADDED to
+};
+
 namespace cpu {
-Status embedding_forward(const EmbeddingShape&, const int32_t* tokens_N, const bf16* weight_VD, float* out_ND);
-Status embedding_backward(const EmbeddingShape&, const int32_t* tokens_N, const float* dout_ND, float* dweight_VD);
+Status embedding_forward(const EmbeddingShape&, const EmbeddingForward&);
+Status embedding_backward(const EmbeddingShape&, const EmbeddingBackward&);
 }  // namespace cpu
 
 }  // namespace limbeck

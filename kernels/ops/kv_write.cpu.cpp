@@ -7,8 +7,8 @@
 namespace limbeck::cpu {
 
 Status kv_write(const KvWriteShape& shape, const KvWrite& io) {
-  LIMBECK_TRY(check_indices("slots_N", io.slots_N, shape.N, shape.B));
-  LIMBECK_TRY(check_indices("positions_N", io.positions_N, shape.N, shape.L));
+  LIMBECK_TRY(check_indices({"slots_N", io.slots_N, shape.N}, shape.B));
+  LIMBECK_TRY(check_indices({"positions_N", io.positions_N, shape.N}, shape.L));
   const size_t bytes = static_cast<size_t>(shape.W) * sizeof(bf16);
   parallel_blocks(shape.N, 16, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {

@@ -14,23 +14,23 @@ GemmShape forward_shape(const LinearShape& shape) {
 
 }  // namespace
 
-Status linear_forward(const LinearShape& shape, const bf16* x_NI, const bf16* weight_OI, bf16* out_NO) {
-  return gemm(forward_shape(shape), x_NI, weight_OI, out_NO);
+Status linear_forward(const LinearShape& shape, const LinearForward<bf16>& io) {
+  return gemm(forward_shape(shape), io.x_NI, io.weight_OI, io.out_NO);
 }
 
-Status linear_forward(const LinearShape& shape, const bf16* x_NI, const bf16* weight_OI, float* out_NO) {
-  return gemm(forward_shape(shape), x_NI, weight_OI, out_NO);
+Status linear_forward(const LinearShape& shape, const LinearForward<float>& io) {
+  return gemm(forward_shape(shape), io.x_NI, io.weight_OI, io.out_NO);
 }
 
-Status linear_backward_input(const LinearShape& shape, const bf16* dout_NO, const bf16* weight_OI, bf16* dx_NI) {
-  return gemm(GemmShape{shape.N, shape.I, shape.O, shape.O, shape.I, shape.I}, dout_NO, weight_OI, dx_NI);
+Status linear_backward_input(const LinearShape& shape, const LinearBackwardInput& io) {
+  return gemm(GemmShape{shape.N, shape.I, shape.O, shape.O, shape.I, shape.I}, io.dout_NO, io.weight_OI, io.dx_NI);
 }
 
-Status linear_backward_weight(const LinearShape& shape, const bf16* dout_NO, const bf16* x_NI, float* dweight_OI) {
+Status linear_backward_weight(const LinearShape& shape, const LinearBackwardWeight& io) {
   GemmShape product{shape.O, shape.I, shape.N, shape.O, shape.I, shape.I};
   product.a = Layout::transposed;
   product.accumulate = true;
-  return gemm(product, dout_NO, x_NI, dweight_OI);
+  return gemm(product, io.dout_NO, io.x_NI, io.dweight_OI);
 }
 
 }  // namespace limbeck::cpu

@@ -14,11 +14,30 @@ struct LinearShape {
   int64_t N, I, O;
 };
 
+template <typename Out>  // bf16 or float
+struct LinearForward {
+  const bf16* x_NI;
+  const bf16* weight_OI;
+  Out* out_NO;
+};
+
+struct LinearBackwardInput {
+  const bf16* dout_NO;
+  const bf16* weight_OI;
+  bf16* dx_NI;
+};
+
+struct LinearBackwardWeight {
+  const bf16* dout_NO;
+  const bf16* x_NI;
+  float* dweight_OI;
+};
+
 namespace cpu {
-Status linear_forward(const LinearShape&, const bf16* x_NI, const bf16* weight_OI, bf16* out_NO);
-Status linear_forward(const LinearShape&, const bf16* x_NI, const bf16* weight_OI, float* out_NO);
-Status linear_backward_input(const LinearShape&, const bf16* dout_NO, const bf16* weight_OI, bf16* dx_NI);
-Status linear_backward_weight(const LinearShape&, const bf16* dout_NO, const bf16* x_NI, float* dweight_OI);
+Status linear_forward(const LinearShape&, const LinearForward<bf16>&);
+Status linear_forward(const LinearShape&, const LinearForward<float>&);
+Status linear_backward_input(const LinearShape&, const LinearBackwardInput&);
+Status linear_backward_weight(const LinearShape&, const LinearBackwardWeight&);
 }  // namespace cpu
 
 }  // namespace limbeck

@@ -47,7 +47,15 @@ float weighted_dot(const RmsNormBackward& io, int64_t n, int64_t D) {
   return reduce_add(sum);
 }
 
-void backward_row(const RmsNormBackward& io, int64_t n, int64_t D, float* dweight_partial_D) {
+struct Row {
+  int64_t n, D;
+  float* dweight_D;  // the partial sum of the row's block
+};
+
+void backward_row(const RmsNormBackward& io, const Row& row) {
+  const int64_t n = row.n;
+  const int64_t D = row.D;
+  float* dweight = row.dweight_D;
   const float r = io.rstd_N[n];
   const Lanes rstd = splat(r);
   const Lanes pull = splat(-weighted_dot(io, n, D) * r * r * r / static_cast<float>(D));
@@ -58,7 +66,7 @@ void backward_row(const RmsNormBackward& io, int64_t n, int64_t D, float* dweigh
     const Lanes dx = load_first(io.dresidual_ND + n * D + d, count) + through;
     store_first(io.dresidual_ND + n * D + d, count, dx);
     if (io.ddelta_ND) store_first(io.ddelta_ND + n * D + d, count, dx);
-    store_first(dweight_partial_D + d, count, multiply_add(scaled, x, load_first(dweight_partial_D + d, count)));
+    store_first(dweight + d, count, multiply_add(scaled, x, load_first(dweight + d, count)));
   });
 }
 
@@ -84,7 +92,7 @@ Status rms_norm_backward(const RmsNormShape& shape, const RmsNormBackward& io) {
   parallel_blocks(shape.N, backward_rows, [&](int64_t begin, int64_t end) {
     float* partial_D = partial_BD + begin / backward_rows * D;
     std::fill(partial_D, partial_D + D, 0.0f);
-    for (int64_t n = begin; n < end; ++n) backward_row(io, n, D, partial_D);
+    for (int64_t n = begin; n < end; ++n) backward_row(io, {n, D, partial_D});
   });
   parallel_blocks(D, column_block, [&](int64_t begin, int64_t end) {
     for (int64_t block = 0; block < blocks; ++block) {

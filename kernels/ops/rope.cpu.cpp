@@ -30,36 +30,40 @@ inline Direction direction(double angle) {
   return {cosine_sign * (odd ? sine : cosine), sine_sign * (odd ? cosine : sine)};
 }
 
-void turn_head(int64_t half, const float* cosine, const float* sine, bf16* head) {
+// Fills a row of directions: K/2 cosines, then K/2 sines.
+void aim(const RopeShape& shape, const Rope& io, int64_t n, float* directions_K) {
+  const int64_t half = shape.K / 2;
+  const float sign = io.rotation == Rotation::forward ? 1.0f : -1.0f;
+  const double position = io.positions_N[n];
+  for (int64_t i = 0; i < half; ++i) {
+    const Direction d = direction(position * static_cast<double>(io.inv_freq[i]));
+    directions_K[i] = d.cosine;
+    directions_K[half + i] = sign * d.sine;
+  }
+}
+
+void turn_head(int64_t half, const float* directions_K, bf16* head_K) {
   for_lanes(half, [&](int64_t i, int64_t count) {
-    const Lanes c = load_first(cosine + i, count);
-    const Lanes s = load_first(sine + i, count);
-    const Lanes low = load_first(head + i, count);
-    const Lanes high = load_first(head + half + i, count);
-    store_first(head + i, count, low * c - high * s);
-    store_first(head + half + i, count, high * c + low * s);
+    const Lanes cosine = load_first(directions_K + i, count);
+    const Lanes sine = load_first(directions_K + half + i, count);
+    const Lanes low = load_first(head_K + i, count);
+    const Lanes high = load_first(head_K + half + i, count);
+    store_first(head_K + i, count, low * cosine - high * sine);
+    store_first(head_K + half + i, count, high * cosine + low * sine);
   });
 }
 
 }  // namespace
 
-Status rope(const RopeShape& shape, Rotation rotation, const int32_t* positions_N, const float* inv_freq, bf16* qkv_NC) {
-  const int64_t half = shape.K / 2;
-  const float sign = rotation == Rotation::forward ? 1.0f : -1.0f;
+Status rope(const RopeShape& shape, const Rope& io) {
   void* scratch = nullptr;
   LIMBECK_TRY(workspace(static_cast<size_t>(shape.N * shape.K) * sizeof(float), &scratch));
-  float* directions_NK = static_cast<float*>(scratch);  // a row: K/2 cosines, then K/2 sines
+  float* directions_NK = static_cast<float*>(scratch);
   parallel_blocks(shape.N, row_block, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      float* cosine = directions_NK + n * shape.K;
-      float* sine = cosine + half;
-      const double position = positions_N[n];
-      for (int64_t i = 0; i < half; ++i) {
-        const Direction d = direction(position * static_cast<double>(inv_freq[i]));
-        cosine[i] = d.cosine;
-        sine[i] = sign * d.sine;
-      }
-      for (int64_t head = 0; head < shape.heads; ++head) turn_head(half, cosine, sine, qkv_NC + n * shape.C + head * shape.K);
+      float* directions_K = directions_NK + n * shape.K;
+      aim(shape, io, n, directions_K);
+      for (int64_t head = 0; head < shape.heads; ++head) turn_head(shape.K / 2, directions_K, io.qkv_NC + n * shape.C + head * shape.K);
     }
   });
   return fine();

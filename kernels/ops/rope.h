@@ -17,8 +17,15 @@ struct RopeShape {
   int64_t N, C, heads, K;
 };
 
+struct Rope {
+  Rotation rotation;
+  const int32_t* positions_N;
+  const float* inv_freq;  // [K/2]
+  bf16* qkv_NC;           // rotated in place
+};
+
 namespace cpu {
-Status rope(const RopeShape&, Rotation, const int32_t* positions_N, const float* inv_freq, bf16* qkv_NC);
+Status rope(const RopeShape&, const Rope&);
 }  // namespace cpu
 
 }  // namespace limbeck

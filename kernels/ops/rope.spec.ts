@@ -20,8 +20,13 @@ type RopeCase = (typeof shapes)[number];
 
 const frequencies = (K: number): Float64Array => roundedToF32(Float64Array.from({ length: K / 2 }, (_, i) => 10000 ** ((-2 * i) / K)));
 
+interface RopeRows {
+  readonly rows: Float64Array;
+  readonly positions: ArrayLike<number>;
+}
+
 /** The formula of rope.h; `sign` -1 is the inverse. */
-function reference(rows: Float64Array, positions: ArrayLike<number>, { N, heads, kvHeads, K }: RopeCase, sign: 1 | -1): Float64Array {
+function reference({ rows, positions }: RopeRows, { N, heads, kvHeads, K }: RopeCase, sign: 1 | -1): Float64Array {
   const out = Float64Array.from(rows);
   const C = (heads + 2 * kvHeads) * K;
   const invFreq = frequencies(K);
@@ -49,12 +54,12 @@ function inputs(rope: RopeCase, seed: number) {
 
 describe('ropeForward and ropeBackward', () => {
   it.each(shapes)('rotate the q and k columns of $N rows, $heads and $kvHeads heads of $K, and leave v alone', (rope) => {
-    const { rows, positions, handles } = inputs(rope, 1);
-    kernels.ropeForward(...handles, rope.heads, rope.kvHeads);
-    expectClose(tensors.values(handles[0]), reference(rows, positions, rope, 1), BF16_ROUNDING);
+    const there = inputs(rope, 1);
+    kernels.ropeForward(...there.handles, rope.heads, rope.kvHeads);
+    expectClose(tensors.values(there.handles[0]), reference(there, rope, 1), BF16_ROUNDING);
     const back = inputs(rope, 3);
     kernels.ropeBackward(...back.handles, rope.heads, rope.kvHeads);
-    expectClose(tensors.values(back.handles[0]), reference(back.rows, back.positions, rope, -1), BF16_ROUNDING);
+    expectClose(tensors.values(back.handles[0]), reference(back, rope, -1), BF16_ROUNDING);
   });
 
   it('is exact at position 0 and turns a pair by its angle', () => {

@@ -23,29 +23,29 @@ Status check_distinct(const RowsShape& shape, const int32_t* rows_R) {
 
 }  // namespace
 
-Status gather_rows(const RowsShape& shape, const void* x_ND, const int32_t* rows_R, void* out_RD) {
-  LIMBECK_TRY(check_indices("rows_R", rows_R, shape.R, shape.N));
-  const char* from = static_cast<const char*>(x_ND);
-  char* to = static_cast<char*>(out_RD);
+Status gather_rows(const RowsShape& shape, const GatherRows& io) {
+  LIMBECK_TRY(check_indices({"rows_R", io.rows_R, shape.R}, shape.N));
+  const char* from = static_cast<const char*>(io.x_ND);
+  char* to = static_cast<char*>(io.out_RD);
   parallel_blocks(shape.R, row_block, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      std::memcpy(to + r * shape.row_bytes, from + rows_R[r] * shape.row_bytes, static_cast<size_t>(shape.row_bytes));
+      std::memcpy(to + r * shape.row_bytes, from + io.rows_R[r] * shape.row_bytes, static_cast<size_t>(shape.row_bytes));
     }
   });
   return fine();
 }
 
-Status scatter_rows(const RowsShape& shape, const void* x_RD, const int32_t* rows_R, void* out_ND) {
-  LIMBECK_TRY(check_indices("rows_R", rows_R, shape.R, shape.N));
-  LIMBECK_TRY(check_distinct(shape, rows_R));
-  const char* from = static_cast<const char*>(x_RD);
-  char* to = static_cast<char*>(out_ND);
+Status scatter_rows(const RowsShape& shape, const ScatterRows& io) {
+  LIMBECK_TRY(check_indices({"rows_R", io.rows_R, shape.R}, shape.N));
+  LIMBECK_TRY(check_distinct(shape, io.rows_R));
+  const char* from = static_cast<const char*>(io.x_RD);
+  char* to = static_cast<char*>(io.out_ND);
   parallel_blocks(shape.N, row_block, [&](int64_t begin, int64_t end) {
     std::memset(to + begin * shape.row_bytes, 0, static_cast<size_t>((end - begin) * shape.row_bytes));
   });
   parallel_blocks(shape.R, row_block, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      std::memcpy(to + rows_R[r] * shape.row_bytes, from + r * shape.row_bytes, static_cast<size_t>(shape.row_bytes));
+      std::memcpy(to + io.rows_R[r] * shape.row_bytes, from + r * shape.row_bytes, static_cast<size_t>(shape.row_bytes));
     }
   });
   return fine();

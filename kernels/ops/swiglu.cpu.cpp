@@ -16,31 +16,31 @@ Lanes sigmoid(Lanes x) {
 
 }  // namespace
 
-Status swiglu_forward(const SwigluShape& shape, const bf16* gate_up_N2F, bf16* out_NF) {
+Status swiglu_forward(const SwigluShape& shape, const SwigluForward& io) {
   const int64_t F = shape.F;
   parallel_blocks(shape.N, row_block, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      const bf16* gate = gate_up_N2F + n * 2 * F;
+      const bf16* gate = io.gate_up_N2F + n * 2 * F;
       for_lanes(F, [&](int64_t f, int64_t count) {
         const Lanes g = load_first(gate + f, count);
-        store_first(out_NF + n * F + f, count, g * sigmoid(g) * load_first(gate + F + f, count));
+        store_first(io.out_NF + n * F + f, count, g * sigmoid(g) * load_first(gate + F + f, count));
       });
     }
   });
   return fine();
 }
 
-Status swiglu_backward(const SwigluShape& shape, const bf16* dout_NF, const bf16* gate_up_N2F, bf16* dgate_up_N2F) {
+Status swiglu_backward(const SwigluShape& shape, const SwigluBackward& io) {
   const int64_t F = shape.F;
   const Lanes one = splat(1);
   parallel_blocks(shape.N, row_block, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      const bf16* gate = gate_up_N2F + n * 2 * F;
-      bf16* dgate = dgate_up_N2F + n * 2 * F;
+      const bf16* gate = io.gate_up_N2F + n * 2 * F;
+      bf16* dgate = io.dgate_up_N2F + n * 2 * F;
       for_lanes(F, [&](int64_t f, int64_t count) {
         const Lanes g = load_first(gate + f, count);
         const Lanes s = sigmoid(g);
-        const Lanes dout = load_first(dout_NF + n * F + f, count);
+        const Lanes dout = load_first(io.dout_NF + n * F + f, count);
         const Lanes u = load_first(gate + F + f, count);
         store_first(dgate + f, count, dout * u * s * (one + g * (one - s)));
         store_first(dgate + F + f, count, dout * g * s);

@@ -14,9 +14,20 @@ struct SwigluShape {
   int64_t N, F;
 };
 
+struct SwigluForward {
+  const bf16* gate_up_N2F;
+  bf16* out_NF;  // overwritten
+};
+
+struct SwigluBackward {
+  const bf16* dout_NF;
+  const bf16* gate_up_N2F;
+  bf16* dgate_up_N2F;  // overwritten
+};
+
 namespace cpu {
-Status swiglu_forward(const SwigluShape&, const bf16* gate_up_N2F, bf16* out_NF);
-Status swiglu_backward(const SwigluShape&, const bf16* dout_NF, const bf16* gate_up_N2F, bf16* dgate_up_N2F);
+Status swiglu_forward(const SwigluShape&, const SwigluForward&);
+Status swiglu_backward(const SwigluShape&, const SwigluBackward&);
 }  // namespace cpu
 
 }  // namespace limbeck
