@@ -9,6 +9,7 @@ import { runDistillation } from '../distillation/run.js';
 import { parseSpec, type Spec } from '../distillation/spec.js';
 import { HostedEngine } from '../engine/host/hosted-engine.js';
 import { ChatTemplate } from '../model-files/chat-template.js';
+import { runInterchange } from '../model-files/onnx/run-interchange.js';
 import { Tokenizer } from '../model-files/tokenizer.js';
 import { DirectoryStore } from '../storage/directory-store.js';
 import { VllmTeacherClient } from '../teacher-clients/vllm/vllm-teacher-client.js';
@@ -50,6 +51,7 @@ export async function runJob(options: JobOptions): Promise<RunReport> {
         ...inputs,
         teacher,
         openEngine: (modelDir) => openStudentEngine(modelDir, options.view),
+        runInterchange: (job) => runInterchange(job),
         clock: () => performance.now(),
         freeMemoryBytes: freemem(),
         onEvent: (event) => options.view.show(event),

@@ -2,6 +2,7 @@ import type { Engine } from '../engine/engine.js';
 import type { TeacherClient } from '../teacher-clients/teacher-client.js';
 import type { ChatPrompt } from './prompts.js';
 import type { RunEvent } from './events.js';
+import type { InterchangeRunner } from './interchange-check.js';
 import type { Spec } from './spec.js';
 import type { RunStore } from './store.js';
 import type { RunTemplate, RunTokenizer } from './text.js';
@@ -23,6 +24,8 @@ export interface RunContext {
   readonly teacher: TeacherClient;
   /** Opens an engine on a model directory; called once for the student and once for each trained control. */
   readonly openEngine: (modelDir: string) => Promise<Engine>;
+  /** Runs the exported ONNX model to compare it with the engine; `runInterchange` of model-files. */
+  readonly runInterchange: InterchangeRunner;
   readonly clock: Clock;
   /** Bytes this process and its engine may still take, for the memory check; left out, the check is skipped and says so. */
   readonly freeMemoryBytes?: number;

@@ -1,26 +1,38 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { Ground } from './ground.js';
 import { ModelDirectory, writeModelDirectory } from '../model-files/model-directory.js';
 import { writeInterchangeModel } from '../model-files/onnx/interchange-model.js';
+import type { Sample } from '../tokens/sample.js';
+import { StateDamaged } from './distillation.errors.js';
+import type { Ground } from './ground.js';
+import { checkInterchange, describeAgreement } from './interchange-check.js';
 import { modelCard, type ModelCardFacts } from './model-card.js';
 import { readState, writeState } from './run-state.js';
 import { accountSchema } from './schemas.js';
 import { runStage } from './stages.js';
-import { StateDamaged } from './distillation.errors.js';
 
 const STATE_FILE = 'state/export.json';
 const STUDENT = 'student';
 
-const exportState = z.strictObject({ sha256: z.string(), account: accountSchema });
+const exportState = z.strictObject({
+  sha256: z.string(),
+  /** Absent when no ONNX model was asked for. */
+  onnx: z.strictObject({ positions: z.number(), mean_abs: z.number(), max_abs: z.number(), greedy_differences: z.number() }).optional(),
+  account: accountSchema,
+});
 export type ExportState = z.output<typeof exportState>;
+
+export interface ExportFacts extends Pick<ModelCardFacts, 'evaluation'> {
+  /** Text on which engine and ONNX model are compared. */
+  readonly samples: readonly Sample[];
+}
 
 /**
  * Writes the student: a Hugging Face directory with tokenizer, template and model card, and the ONNX model if asked for, which must agree with
  * the engine. The directory `student` appears whole or not at all.
  */
-export async function exportStage(ground: Ground, card: Pick<ModelCardFacts, 'evaluation'>): Promise<ExportState> {
-  const { store, clock, onEvent } = ground;
+export async function exportStage(ground: Ground, facts: ExportFacts): Promise<ExportState> {
+  const { store, clock, onEvent, plan } = ground;
   const name = { stage: 'export', label: 'export' } as const;
   const stored = await readState(store, STATE_FILE, exportState);
   if (stored) {
@@ -32,31 +44,40 @@ export async function exportStage(ground: Ground, card: Pick<ModelCardFacts, 'ev
     const staging = `staging.${ground.epoch}`;
     await store.remove(staging);
     await store.remove(STUDENT);
-    await writeStudent(ground, `${staging}/student`, card);
+    await writeStudent(ground, `${staging}/student`, facts);
+    const onnx = plan.export.includes('onnx') ? await writeInterchange(ground, `${staging}/student`, facts) : undefined;
     await store.publish(`${staging}/student`, STUDENT);
     await store.remove(staging);
-    const state = { sha256: await weightsHash(ground), account: { seconds: (clock() - began) / 1000, tokens: 0, teacher_calls: 0 } };
+    const state = { sha256: await weightsHash(ground), onnx, account: { seconds: (clock() - began) / 1000, tokens: 0, teacher_calls: 0 } };
     await writeState(store, STATE_FILE, state);
     return state;
   });
 }
 
-async function writeStudent(ground: Ground, name: string, card: Pick<ModelCardFacts, 'evaluation'>): Promise<void> {
-  const { store, engine, config, modelDir, plan } = ground;
+async function writeStudent(ground: Ground, name: string, { evaluation }: ExportFacts): Promise<void> {
+  const { store, engine, config, modelDir } = ground;
   const weightsDir = store.path(`${name}.weights`);
   await engine.exportWeights(weightsDir);
   const weights = await ModelDirectory.open(weightsDir);
   try {
     const tensors = weights.names.map((tensor) => weights.lazyTensor(tensor));
-    const extraFiles = { 'README.md': await describeStudent(ground, card) };
+    const extraFiles = { 'README.md': await describeStudent(ground, evaluation) };
     await writeModelDirectory(store.path(name), { config, tensors, copyTokenizerFrom: modelDir, extraFiles });
   } finally {
     await weights.close();
   }
-  if (plan.export.includes('onnx')) await writeInterchangeModel(store.path(name));
 }
 
-async function describeStudent({ spec, identity, engine }: Ground, { evaluation }: Pick<ModelCardFacts, 'evaluation'>): Promise<string> {
+/** Writes the ONNX model beside the weights and compares it with the engine. */
+async function writeInterchange({ store, engine, onEvent, runInterchange: run }: Ground, name: string, { samples }: ExportFacts): Promise<ExportState['onnx']> {
+  const modelPath = await writeInterchangeModel(store.path(name));
+  const agreement = await checkInterchange({ engine, run, modelPath, samples });
+  onEvent({ kind: 'check', name: 'onnx agreement', verdict: 'passed', found: describeAgreement(agreement) });
+  const { positions, meanAbs, maxAbs, greedyDifferences } = agreement;
+  return { positions, mean_abs: meanAbs, max_abs: maxAbs, greedy_differences: greedyDifferences };
+}
+
+async function describeStudent({ spec, identity, engine }: Ground, evaluation: ModelCardFacts['evaluation']): Promise<string> {
   const { implementation, build } = await engine.describe();
   return modelCard({ spec, teacherFingerprint: identity.teacher, specHash: identity.spec, promptsHash: identity.prompts, engine: `${implementation}, ${build}`, evaluation });
 }
@@ -64,6 +85,6 @@ async function describeStudent({ spec, identity, engine }: Ground, { evaluation 
 async function weightsHash({ store }: Ground): Promise<string> {
   const file = `${STUDENT}/model.safetensors`;
   const bytes = await store.read(file);
-  if (!bytes) throw new StateDamaged(`${file} is not where the export put it; remove ${STATE_FILE} and resume to export again`);
+  if (!bytes) throw new StateDamaged(`${file} is not where the export put it; resume to export again`);
   return createHash('sha256').update(bytes).digest('hex');
 }

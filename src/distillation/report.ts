@@ -71,4 +71,6 @@ export interface RunReport {
   readonly student_dir: string;
   /** Of the exported `model.safetensors`. */
   readonly student_sha256: string;
+  /** Of the exported ONNX model in float32 and the engine: |difference| of log-probs in nats, positions where the most probable ids differ. */
+  readonly onnx_agreement?: { readonly positions: number; readonly mean_abs: number; readonly max_abs: number; readonly greedy_differences: number };
 }

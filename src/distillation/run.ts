@@ -57,7 +57,7 @@ async function distilStudent(ground: Ground, signal?: AbortSignal): Promise<Made
     after_distill: summarise(afterDistill, ground.seed),
     after_align: summarise(afterAlign, ground.seed),
   };
-  const exported = await exportStage(ground, { evaluation });
+  const exported = await exportStage(ground, { evaluation, samples: heldOut.samples });
   return { collected, heldOut, bench, training, evaluation, before, afterDistill, afterAlign, distillAccount, alignAccount, exported };
 }
 
@@ -90,5 +90,6 @@ function reportOf({ seed, store }: Ground, made: Made, controls: ControlsOutcome
     ...(controls && { hard_learning_rate: controls.hardLearningRate }),
     student_dir: store.path('student'),
     student_sha256: exported.sha256,
+    ...(exported.onnx && { onnx_agreement: exported.onnx }),
   };
 }

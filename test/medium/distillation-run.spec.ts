@@ -13,6 +13,7 @@ import { EngineFailed, type Engine } from '../../src/engine/engine.js';
 import { ReferenceEngine } from '../../src/engine/reference/reference-engine.js';
 import { ChatTemplate } from '../../src/model-files/chat-template.js';
 import { ModelDirectory } from '../../src/model-files/model-directory.js';
+import { InterchangeSession } from '../../src/model-files/onnx/interchange-session.js';
 import { Tokenizer } from '../../src/model-files/tokenizer.js';
 import { TeacherUnavailable } from '../../src/teacher-clients/teacher-client.js';
 import { DirectoryStore } from '../../src/storage/directory-store.js';
@@ -48,7 +49,7 @@ const promptLines = (words: readonly string[]) => words.map((word) => JSON.strin
 
 let home: string;
 let teacherEngine: Engine;
-let basics: Pick<RunContext, 'spec' | 'modelDir' | 'tokenizer' | 'template' | 'trainingPrompts' | 'validationPrompts' | 'controls'>;
+let basics: Omit<RunContext, 'store' | 'teacher' | 'openEngine' | 'clock' | 'onEvent' | 'epoch'>;
 
 /** One attempt of a run on a directory: what it told, and what the teacher was asked. */
 interface Attempt {
@@ -63,10 +64,11 @@ interface AttemptOptions {
   readonly signal?: AbortSignal;
   readonly controls?: 'none' | 'all';
   readonly openEngine?: RunContext['openEngine'];
+  readonly runInterchange?: RunContext['runInterchange'];
   readonly onEvent?: (event: RunEvent) => void;
 }
 
-function attempt({ out, epoch, signal, controls = 'none', openEngine = (dir) => ReferenceEngine.open(dir), onEvent }: AttemptOptions): Attempt {
+function attempt({ out, epoch, signal, controls = 'none', openEngine = (dir) => ReferenceEngine.open(dir), runInterchange = runHere, onEvent }: AttemptOptions): Attempt {
   const events: RunEvent[] = [];
   const teacher = new EngineTeacher({ engine: teacherEngine, tokenizer: basics.tokenizer });
   let ms = 0;
@@ -76,6 +78,7 @@ function attempt({ out, epoch, signal, controls = 'none', openEngine = (dir) => 
       store: new DirectoryStore(join(home, out)),
       teacher,
       openEngine,
+      runInterchange,
       clock: () => (ms += 5),
       onEvent: (event) => {
         events.push(event);
@@ -100,6 +103,15 @@ async function openMortal(dir: string, diesAt: number): Promise<Engine> {
   };
   return engine;
 }
+
+/** Runs the ONNX model in this thread: a thread of its own would need the compiled tree. */
+const runHere: RunContext['runInterchange'] = async ({ modelPath, threads, tasks }) => {
+  const session = await InterchangeSession.open(modelPath, threads);
+  const results = [];
+  for (const task of tasks) results.push(await session.run(task));
+  await session.close();
+  return results;
+};
 
 /** Fails like a teacher that cannot be reached, once a step is booked. */
 const leaveAfter = (stage: StepMetrics['stage'], step: number) => (event: RunEvent): void => {
@@ -128,6 +140,7 @@ describe('a whole run on a tiny model', () => {
       template: await ChatTemplate.load(modelDir),
       trainingPrompts: parsePrompts(promptLines(WORDS.slice(0, 12)), 'train.jsonl'),
       validationPrompts: parsePrompts(promptLines(WORDS.slice(12)), 'heldout.jsonl'),
+      runInterchange: runHere,
       controls: 'none',
     };
     undisturbed = attempt({ out: 'undisturbed', epoch: 1 });
@@ -163,6 +176,8 @@ describe('a whole run on a tiny model', () => {
     expect(report.student_sha256).toBe(await shaOf('undisturbed'));
     await (await ModelDirectory.open(report.student_dir)).close();
     expect((await Tokenizer.load(report.student_dir)).encode('sun')).toEqual(basics.tokenizer.encode('sun'));
+    expect(report.onnx_agreement?.positions).toBeGreaterThan(100);
+    expect(report.onnx_agreement?.max_abs).toBeLessThan(0.1);
     expect(await readFile(join(report.student_dir, 'README.md'), 'utf8')).toMatch(/forward KL on teacher text[^]*after align/);
   });
 
@@ -236,6 +251,14 @@ describe('a whole run on a tiny model', () => {
 
     await expect(refused).rejects.toMatchObject({ code: 'distillation.resume_mismatch', message: expect.stringContaining('the spec') });
     expect(await shaOf('undisturbed')).toBe(report.student_sha256);
+  });
+
+  it('publishes nothing when the ONNX model disagrees with the engine', async () => {
+    const first = attempt({ out: 'disagreeing', epoch: 1, runInterchange: async (job) => (await runHere(job)).map((result) => ({ ...result, positions: result.positions.map((at) => ({ ...at, actualLogProb: at.actualLogProb - 0.3 })) })) });
+    await expect(first.outcome).rejects.toMatchObject({ code: 'distillation.export_disagrees', message: expect.stringContaining('mean 3.0e-1') });
+    expect(await new DirectoryStore(join(home, 'disagreeing')).list('student/')).toEqual([]);
+
+    expect((await attempt({ out: 'disagreeing', epoch: 2 }).outcome).student_sha256).toBe(report.student_sha256);
   });
 
   it('refuses bad input before any work, and leaves no file', async () => {
