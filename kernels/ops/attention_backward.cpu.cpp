@@ -52,7 +52,8 @@ class SequenceBackward {
     }
     for (int64_t i = 0; i < sequence_.count(); ++i) {
       for (int64_t member = 0; member < head_.group; ++member) {
-        narrow(t_.dq + (i * head_.group + member) * head_.padded, scale_, head_.q(kv_head_) + member * head_.width, sequence_.begin + i);
+        bf16* to = io_.dqkv_NC + (sequence_.begin + i) * head_.columns + head_.q(kv_head_) + member * head_.width;
+        head_.narrow(t_.dq + (i * head_.group + member) * head_.padded, scale_, to);
       }
     }
   }
@@ -72,25 +73,26 @@ class SequenceBackward {
 
   void walk_queries(const Range& keys) {
     const HeadRows k{io_.qkv_NC + head_.k(kv_head_), head_.columns};
-    widen_keys(head_, k, keys, t_.k);
-    widen_keys_transposed(head_, k, keys, t_.k_transposed);
-    widen_keys_transposed(head_, {io_.qkv_NC + head_.v(kv_head_), head_.columns}, keys, t_.v_transposed);
+    head_.widen_keys(k, keys, t_.k);
+    head_.widen_keys_transposed(k, keys, t_.k_transposed);
+    head_.widen_keys_transposed({io_.qkv_NC + head_.v(kv_head_), head_.columns}, keys, t_.v_transposed);
     std::fill(t_.dk, t_.dk + keys.count() * head_.padded, 0.0f);
     std::fill(t_.dv, t_.dv + keys.count() * head_.padded, 0.0f);
     for (int64_t begin = keys.begin; begin < sequence_.end; begin += query_block) {
       add_block(keys, {sequence_.first, begin, std::min(begin + query_block, sequence_.end)});
     }
     for (int64_t j = 0; j < keys.count(); ++j) {
-      narrow(t_.dk + j * head_.padded, 1, head_.k(kv_head_), keys.begin + j);
-      narrow(t_.dv + j * head_.padded, 1, head_.v(kv_head_), keys.begin + j);
+      bf16* row = io_.dqkv_NC + (keys.begin + j) * head_.columns;
+      head_.narrow(t_.dk + j * head_.padded, 1, row + head_.k(kv_head_));
+      head_.narrow(t_.dv + j * head_.padded, 1, row + head_.v(kv_head_));
     }
   }
 
   void add_block(const Range& keys, const Range& queries) {
     const int64_t rows = head_.group * queries.count();
     const int64_t keys_padded = round_to_lanes(keys.count());
-    widen_group(head_, {io_.qkv_NC + head_.q(kv_head_), head_.columns}, queries, scale_, t_.q);
-    widen_group(head_, {io_.dout_NHK + head_.q(kv_head_), head_.outputs}, queries, 1, t_.dout);
+    head_.widen_group({io_.qkv_NC + head_.q(kv_head_), head_.columns, scale_}, queries, t_.q);
+    head_.widen_group({io_.dout_NHK + head_.q(kv_head_), head_.outputs}, queries, t_.dout);
     tile_gemm({rows, keys_padded, head_.width, head_.padded, 1, key_block, key_block}, t_.q, t_.k_transposed, t_.p);
     tile_gemm({rows, keys_padded, head_.width, head_.padded, 1, key_block, key_block}, t_.dout, t_.v_transposed, t_.ds);
     for (int64_t row = 0; row < rows; ++row) differentiate_row(keys, queries, row);
@@ -118,11 +120,6 @@ class SequenceBackward {
       store(p + j, probability);
       store(ds + j, probability * (load(ds + j) - delta));
     }
-  }
-
-  void narrow(const float* from, float scale, int64_t column, int64_t position) {
-    bf16* to = io_.dqkv_NC + position * head_.columns + column;
-    for (int64_t d = 0; d < head_.width; ++d) to[d] = to_bf16(from[d] * scale);
   }
 
   const HeadLayout& head_;

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <string>
+#include "core/indices.h"
 #include "core/lanes.h"
 #include "core/parallel.h"
 #include "core/tile_gemm.h"
@@ -30,20 +30,6 @@ struct DecodeScratch {
   }
 };
 
-Status check_rows(const DecodeShape& shape, const AttentionDecode& io) {
-  for (int64_t n = 0; n < shape.N; ++n) {
-    if (io.slots_N[n] < 0 || io.slots_N[n] >= shape.B) {
-      return refuse(Code::bad_value, "slots_N[" + std::to_string(n) + "] is " + std::to_string(io.slots_N[n]) + "; the cache has " +
-                                         std::to_string(shape.B) + " slots");
-    }
-    if (io.positions_N[n] < 0 || io.positions_N[n] >= shape.L) {
-      return refuse(Code::bad_value, "positions_N[" + std::to_string(n) + "] is " + std::to_string(io.positions_N[n]) + "; a slot of the cache has " +
-                                         std::to_string(shape.L) + " rows");
-    }
-  }
-  return fine();
-}
-
 float dot(const float* a, const float* b, int64_t padded) {
   Lanes sum = splat(0);
   for (int64_t d = 0; d < padded; d += Lanes::width) sum = multiply_add(load(a + d), load(b + d), sum);
@@ -67,40 +53,55 @@ void soften(float* p, int64_t keys) {
   for (int64_t j = 0; j < padded; j += Lanes::width) store(p + j, load(p + j) * inverse);
 }
 
-// One row's group of heads over cache rows [0, keys) of its slot, into t.out.
-void decode_group(const HeadLayout& head, const DecodeScratch& t, HeadRows k, HeadRows v, int64_t keys) {
-  for (int64_t j = 0; j < keys; ++j) {
-    widen(head, k.at + j * k.stride, t.key);
-    for (int64_t member = 0; member < head.group; ++member) {
-      t.p[member * t.p_stride + j] = dot(t.q + member * head.padded, t.key, head.padded);
+class RowDecode {
+ public:
+  RowDecode(const HeadLayout& head, const DecodeShape& shape, const AttentionDecode& io, const DecodeScratch& scratch)
+      : head_(head), shape_(shape), io_(io), t_(scratch) {}
+
+  void run(int64_t n, int64_t kv_head) {
+    const float scale = 1.0f / std::sqrt(static_cast<float>(head_.width));
+    const int64_t stride = head_.kv_heads * head_.width;
+    const int64_t cached = io_.slots_N[n] * shape_.L * stride + kv_head * head_.width;
+    const int64_t keys = int64_t{io_.positions_N[n]} + 1;
+    head_.widen_group({io_.qkv_NC + head_.q(kv_head), head_.columns, scale}, {n, n, n + 1}, t_.q);
+    weigh_keys({io_.k_cache + cached, stride}, keys);
+    mix_values({io_.v_cache + cached, stride}, keys);
+    bf16* out = io_.out_NHK + n * head_.outputs + head_.q(kv_head);
+    for (int64_t member = 0; member < head_.group; ++member) head_.narrow(t_.out + member * head_.padded, 1, out + member * head_.width);
+  }
+
+ private:
+  void weigh_keys(const HeadRows& k, int64_t keys) {
+    for (int64_t j = 0; j < keys; ++j) {
+      head_.widen(k.at + j * k.stride, 1, t_.key);
+      for (int64_t member = 0; member < head_.group; ++member) {
+        t_.p[member * t_.p_stride + j] = dot(t_.q + member * head_.padded, t_.key, head_.padded);
+      }
+    }
+    for (int64_t member = 0; member < head_.group; ++member) soften(t_.p + member * t_.p_stride, keys);
+  }
+
+  void mix_values(const HeadRows& v, int64_t keys) {
+    std::fill(t_.out, t_.out + head_.group * head_.padded, 0.0f);
+    for (int64_t begin = 0; begin < keys; begin += key_block) {
+      const Range block{0, begin, std::min(begin + key_block, keys)};
+      head_.widen_keys(v, block, t_.v);
+      tile_gemm({head_.group, head_.padded, block.count(), t_.p_stride, 1, head_.padded, head_.padded, Into::add}, t_.p + begin, t_.v, t_.out);
     }
   }
-  for (int64_t member = 0; member < head.group; ++member) soften(t.p + member * t.p_stride, keys);
-  std::fill(t.out, t.out + head.group * head.padded, 0.0f);
-  for (int64_t begin = 0; begin < keys; begin += key_block) {
-    const Range block{0, begin, std::min(begin + key_block, keys)};
-    widen_keys(head, v, block, t.v);
-    tile_gemm({head.group, head.padded, block.count(), t.p_stride, 1, head.padded, head.padded, Into::add}, t.p + begin, t.v, t.out);
-  }
-}
 
-void decode_item(const DecodeShape& shape, const HeadLayout& head, const DecodeScratch& t, const AttentionDecode& io, int64_t n, int64_t kv_head) {
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head.width));
-  const int64_t stride = head.kv_heads * head.width;
-  const int64_t slot = io.slots_N[n] * shape.L * stride + kv_head * head.width;
-  widen_group(head, {io.qkv_NC + head.q(kv_head), head.columns}, {n, n, n + 1}, scale, t.q);
-  decode_group(head, t, {io.k_cache + slot, stride}, {io.v_cache + slot, stride}, int64_t{io.positions_N[n]} + 1);
-  bf16* out = io.out_NHK + n * head.outputs + head.q(kv_head);
-  for (int64_t member = 0; member < head.group; ++member) {
-    for (int64_t d = 0; d < head.width; ++d) out[member * head.width + d] = to_bf16(t.out[member * head.padded + d]);
-  }
-}
+  const HeadLayout& head_;
+  const DecodeShape& shape_;
+  const AttentionDecode& io_;
+  const DecodeScratch& t_;
+};
 
 }  // namespace
 
 Status attention_decode(const DecodeShape& shape, const AttentionDecode& io) {
   LIMBECK_TRY(check_heads(shape.heads));
-  LIMBECK_TRY(check_rows(shape, io));
+  LIMBECK_TRY(check_indices({"slots_N", io.slots_N, shape.N}, shape.B));
+  LIMBECK_TRY(check_indices({"positions_N", io.positions_N, shape.N}, shape.L));
   if (shape.N == 0) return fine();
   const HeadLayout head(shape.heads);
   const int64_t longest = *std::max_element(io.positions_N, io.positions_N + shape.N) + 1;
@@ -109,7 +110,7 @@ Status attention_decode(const DecodeShape& shape, const AttentionDecode& io) {
   LIMBECK_TRY(workspace(thread_count() * floats * sizeof(float), &memory));
   parallel_for(shape.N * head.kv_heads, [&](int64_t item) {
     const DecodeScratch scratch(head, longest, static_cast<float*>(memory) + omp_get_thread_num() * floats);
-    decode_item(shape, head, scratch, io, item / head.kv_heads, item % head.kv_heads);
+    RowDecode(head, shape, io, scratch).run(item / head.kv_heads, item % head.kv_heads);
   });
   return fine();
 }

@@ -45,35 +45,31 @@ std::vector<Range> cut_sequences(const AttentionShape& shape, const int32_t* cu_
   return ranges;
 }
 
-void widen(const HeadLayout& head, const bf16* from, float* to) {
-  int64_t d = 0;
-  for (; d + Lanes::width <= head.width; d += Lanes::width) store(to + d, load_bf16(from + d));
-  for (; d < head.width; ++d) to[d] = to_float(from[d]);
-  for (; d < head.padded; ++d) to[d] = 0;
+void HeadLayout::widen(const bf16* from, float scale, float* to) const {
+  for_lanes(width, [&](int64_t d, int64_t count) { store(to + d, load_first(from + d, count) * splat(scale)); });
 }
 
-void widen_group(const HeadLayout& head, HeadRows source, const Range& range, float scale, float* tile) {
-  const Lanes factor = splat(scale);
-  for (int64_t member = 0; member < head.group; ++member) {
-    for (int64_t i = range.begin; i < range.end; ++i) {
-      widen(head, source.at + i * source.stride + member * head.width, tile);
-      for (int64_t d = 0; d < head.padded; d += Lanes::width) store(tile + d, load(tile + d) * factor);
-      tile += head.padded;
-    }
+void HeadLayout::widen_group(const HeadRows& source, const Range& range, float* tile) const {
+  for (int64_t member = 0; member < group; ++member) {
+    for (int64_t i = range.begin; i < range.end; ++i, tile += padded) widen(source.at + i * source.stride + member * width, source.scale, tile);
   }
 }
 
-void widen_keys(const HeadLayout& head, HeadRows source, const Range& range, float* tile) {
-  for (int64_t j = 0; j < range.count(); ++j) widen(head, source.at + (range.begin + j) * source.stride, tile + j * head.padded);
+void HeadLayout::widen_keys(const HeadRows& source, const Range& range, float* tile) const {
+  for (int64_t j = range.begin; j < range.end; ++j, tile += padded) widen(source.at + j * source.stride, source.scale, tile);
 }
 
-void widen_keys_transposed(const HeadLayout& head, HeadRows source, const Range& range, float* tile) {
+void HeadLayout::widen_keys_transposed(const HeadRows& source, const Range& range, float* tile) const {
   const int64_t padded_count = round_to_lanes(range.count());
   for (int64_t j = 0; j < range.count(); ++j) {
     const bf16* row = source.at + (range.begin + j) * source.stride;
-    for (int64_t d = 0; d < head.width; ++d) tile[d * key_block + j] = to_float(row[d]);
+    for (int64_t d = 0; d < width; ++d) tile[d * key_block + j] = to_float(row[d]) * source.scale;
   }
-  for (int64_t d = 0; d < head.width; ++d) std::fill(tile + d * key_block + range.count(), tile + d * key_block + padded_count, 0.0f);
+  for (int64_t d = 0; d < width; ++d) std::fill(tile + d * key_block + range.count(), tile + d * key_block + padded_count, 0.0f);
+}
+
+void HeadLayout::narrow(const float* from, float scale, bf16* to) const {
+  for_lanes(width, [&](int64_t d, int64_t count) { store_first(to + d, count, load(from + d) * splat(scale)); });
 }
 
 }  // namespace limbeck::cpu

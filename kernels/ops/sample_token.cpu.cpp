@@ -34,93 +34,92 @@ float float_of_bits(uint32_t bits) {
   return value;
 }
 
-struct Row {
-  const float* logits_V;
-  int64_t V;
-  RowBest best;
-  double uniform;
+// The weights of one row, and the operations that thin them out and draw.
+class Weights {
+ public:
+  Weights(const float* logits_V, int64_t V, float* weights_V) : logits_V_(logits_V), V_(V), weights_V_(weights_V), best_(row_best(logits_V, V)) {}
+
+  int64_t best() const { return best_.id; }
+
+  double log_sum_exp() { return std::log(exponentiate_row(logits_V_, V_, best_.value, weights_V_).sum) + best_.value; }
+
+  // The inverse is bounded so that 0 times it stays 0.
+  void temper(float temperature) {
+    const float inverse = std::min(1.0f / temperature, 1e30f);
+    for (int64_t j = 0; j < V_; ++j) weights_V_[j] = (logits_V_[j] - best_.value) * inverse;
+    exponentiate_row(weights_V_, V_, 0, weights_V_);
+  }
+
+  void keep_top_k(int64_t k, Scored* ranked_K) {
+    select_top(logits_V_, V_, k, ranked_K);
+    for (int64_t i = 0; i < k; ++i) ranked_K[i].value = weights_V_[ranked_K[i].id];
+    std::fill(weights_V_, weights_V_ + V_, 0.0f);
+    for (int64_t i = 0; i < k; ++i) weights_V_[ranked_K[i].id] = ranked_K[i].value;
+  }
+
+  void keep_top_p(float top_p) {
+    const double reach = top_p * total(0);
+    const float edge = nucleus_edge(reach);
+    double kept = total(std::nextafter(edge, 2.0f));
+    for (int64_t j = 0; j < V_; ++j) {
+      const bool is_kept = weights_V_[j] > edge || (weights_V_[j] == edge && kept < reach);
+      if (weights_V_[j] == edge) kept += edge;
+      if (!is_kept) weights_V_[j] = 0;
+    }
+  }
+
+  // Finds the block in which the running weight passes the target, then the id in it. The block's terms, added one by one in float64, may fall a
+  // rounding short of its float32 sum; the last id with weight is drawn then.
+  int32_t draw(double uniform) const {
+    const double target = uniform * total(0);
+    double running = 0;
+    int64_t begin = 0;
+    while (begin + block < V_) {
+      const double after = running + block_sum(begin, 0);
+      if (after > target) break;
+      running = after;
+      begin += block;
+    }
+    int64_t last = best_.id;
+    for (int64_t j = begin; j < std::min(begin + block, V_); ++j) {
+      running += weights_V_[j];
+      if (weights_V_[j] > 0) last = j;
+      if (running > target) break;
+    }
+    return static_cast<int32_t>(last);
+  }
+
+ private:
+  // Sums of float32 lanes within a block, of float64 between blocks, over the weights that are at least `least`. Adding a weight never lowers such a
+  // sum, which the search below needs.
+  double block_sum(int64_t begin, float least) const {
+    Lanes sum = splat(0);
+    for_lanes(std::min(block, V_ - begin), [&](int64_t j, int64_t count) { sum = sum + zero_below(load_first(weights_V_ + begin + j, count), least); });
+    return reduce_add(sum);
+  }
+
+  double total(float least) const {
+    double sum = 0;
+    for (int64_t begin = 0; begin < V_; begin += block) sum += block_sum(begin, least);
+    return sum;
+  }
+
+  // The largest weight such that all weights from it on add up to `reach`: a search over bit patterns, whose order is that of positive floats.
+  float nucleus_edge(double reach) const {
+    uint32_t enough = 0;
+    uint32_t too_few = 0x3f800001;  // just above 1, the largest weight
+    while (too_few - enough > 1) {
+      const uint32_t middle = enough + (too_few - enough) / 2;
+      (total(float_of_bits(middle)) >= reach ? enough : too_few) = middle;
+    }
+    return float_of_bits(enough);
+  }
+
+  const float* logits_V_;
+  const int64_t V_;
+  float* weights_V_;
+  const RowBest best_;
 };
-
-// weights = exp((z - max z) / temperature). The inverse is bounded so that 0 times it stays 0.
-void weigh(const Row& row, float temperature, float* weights_V) {
-  const float inverse = std::min(1.0f / temperature, 1e30f);
-  for (int64_t j = 0; j < row.V; ++j) weights_V[j] = (row.logits_V[j] - row.best.value) * inverse;
-  exponentiate_row(weights_V, row.V, 0, weights_V);
-}
-
-// Sums of float32 lanes within a block, of float64 between blocks: adding weights never lowers a sum, which the search below needs.
-double block_weight(const float* weights_V, int64_t begin, int64_t end, float least) {
-  Lanes sum = splat(0);
-  int64_t j = begin;
-  for (; j + Lanes::width <= end; j += Lanes::width) sum = sum + zero_below(load(weights_V + j), least);
-  return reduce_add(sum + zero_below(load_first(weights_V + j, end - j), least));
-}
-
-// Of all weights that are at least `least`.
-double total_weight(const Row& row, const float* weights_V, float least = 0) {
-  double total = 0;
-  for (int64_t begin = 0; begin < row.V; begin += block) total += block_weight(weights_V, begin, std::min(begin + block, row.V), least);
-  return total;
-}
-
-void keep_top_k(const Row& row, int64_t k, Scored* ranked_K, float* weights_V) {
-  select_top(row.logits_V, row.V, k, ranked_K);
-  const Scored last = ranked_K[k - 1];
-  for (int64_t j = 0; j < row.V; ++j) {
-    if (ranks_before(last, {row.logits_V[j], static_cast<int32_t>(j)})) weights_V[j] = 0;
-  }
-}
-
-// The largest weight such that all weights from it on add up to `reach`: a search over bit patterns, whose order is that of positive floats.
-float nucleus_edge(const Row& row, const float* weights_V, double reach) {
-  uint32_t enough = 0;
-  uint32_t too_few = 0x3f800001;  // just above 1, the largest weight
-  while (too_few - enough > 1) {
-    const uint32_t middle = enough + (too_few - enough) / 2;
-    (total_weight(row, weights_V, float_of_bits(middle)) >= reach ? enough : too_few) = middle;
-  }
-  return float_of_bits(enough);
-}
-
-void keep_top_p(const Row& row, float top_p, float* weights_V) {
-  const double reach = top_p * total_weight(row, weights_V);
-  const float edge = nucleus_edge(row, weights_V, reach);
-  double kept = total_weight(row, weights_V, std::nextafter(edge, 2.0f));
-  for (int64_t j = 0; j < row.V; ++j) {
-    const bool is_kept = weights_V[j] > edge || (weights_V[j] == edge && kept < reach);
-    if (weights_V[j] == edge) kept += edge;
-    if (!is_kept) weights_V[j] = 0;
-  }
-}
-
-// Finds the block in which the running weight passes the target, then the id in it. The block's terms, added one by one in float64, may fall a
-// rounding short of its float32 sum; the last id with weight is drawn then.
-int32_t draw_by_weight(const Row& row, const float* weights_V) {
-  const double target = row.uniform * total_weight(row, weights_V);
-  double running = 0;
-  int64_t begin = 0;
-  while (begin + block < row.V) {
-    const double after = running + block_weight(weights_V, begin, begin + block, 0);
-    if (after > target) break;
-    running = after;
-    begin += block;
-  }
-  int64_t last = row.best.id;
-  for (int64_t j = begin; j < std::min(begin + block, row.V); ++j) {
-    running += weights_V[j];
-    if (weights_V[j] > 0) last = j;
-    if (running > target) break;
-  }
-  return static_cast<int32_t>(last);
-}
-
-int32_t draw(const Row& row, const SampleInputs& in, int64_t b, float* weights_V, Scored* ranked_K) {
-  if (in.temperature_B[b] == 0) return static_cast<int32_t>(row.best.id);
-  weigh(row, in.temperature_B[b], weights_V);
-  if (in.top_k_B[b] > 0 && in.top_k_B[b] < row.V) keep_top_k(row, in.top_k_B[b], ranked_K, weights_V);
-  if (in.top_p_B[b] < 1) keep_top_p(row, in.top_p_B[b], weights_V);
-  return draw_by_weight(row, weights_V);
-}
 
 double uniform_of(const SampleInputs& in, int64_t b) {
   const int32_t* key = in.keys_B2 + 2 * b;
@@ -149,12 +148,18 @@ Status sample_token(const SampleShape& shape, const SampleInputs& in, const Samp
   LIMBECK_TRY(workspace(thread_count() * plan.bytes, &memory));
   parallel_for(shape.B, [&](int64_t b) {
     char* own = static_cast<char*>(memory) + omp_get_thread_num() * plan.bytes;
-    float* weights_V = reinterpret_cast<float*>(own);
     const float* logits_V = in.logits_BV + b * shape.V;
-    const Row row{logits_V, shape.V, row_best(logits_V, shape.V), uniform_of(in, b)};
-    const double lse = std::log(exponentiate_row(logits_V, shape.V, row.best.value, weights_V).sum) + row.best.value;
-    out.ids_B[b] = draw(row, in, b, weights_V, reinterpret_cast<Scored*>(own + plan.weights_bytes));
-    out.log_probs_B[b] = static_cast<float>(logits_V[out.ids_B[b]] - lse);
+    Weights weights(logits_V, shape.V, reinterpret_cast<float*>(own));
+    const double lse = weights.log_sum_exp();
+    int64_t id = weights.best();
+    if (in.temperature_B[b] > 0) {
+      weights.temper(in.temperature_B[b]);
+      if (in.top_k_B[b] > 0 && in.top_k_B[b] < shape.V) weights.keep_top_k(in.top_k_B[b], reinterpret_cast<Scored*>(own + plan.weights_bytes));
+      if (in.top_p_B[b] < 1) weights.keep_top_p(in.top_p_B[b]);
+      id = weights.draw(uniform_of(in, b));
+    }
+    out.ids_B[b] = static_cast<int32_t>(id);
+    out.log_probs_B[b] = static_cast<float>(logits_V[id] - lse);
   });
   return fine();
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include "core/indices.h"
 #include "core/parallel.h"
 #include "core/select_top.h"
 #include "core/softmax_row.h"
@@ -17,37 +18,43 @@ Status check_rows(const HeadMatrices& head, const ScoreRows& rows) {
     return refuse(Code::bad_shape, "topIds has k = " + std::to_string(rows.k) + " columns; k lies between 1 and the vocabulary's size, " +
                                        std::to_string(head.V));
   }
-  for (int64_t r = 0; r < head.R; ++r) {
-    if (rows.labels_R[r] < 0 || rows.labels_R[r] >= head.V) {
-      return refuse(Code::bad_value, "labels_R[" + std::to_string(r) + "] is " + std::to_string(rows.labels_R[r]) + "; ids lie in [0, " +
-                                         std::to_string(head.V) + ")");
-    }
-  }
-  return fine();
+  return check_indices({"labels_R", rows.labels_R, head.R}, head.V);
 }
 
-// `logits_V` is scratch afterwards; `top` holds k entries.
-void score_row(const HeadMatrices& head, const ScoreRows& rows, const ScoreOutputs& out, int64_t r, float* logits_V, Scored* top) {
-  const int32_t label = rows.labels_R[r];
-  const float label_logit = logits_V[label];
-  select_top(logits_V, head.V, rows.k, top);
-  const float largest = top[0].value;
-  double inside = 0;
-  for (int64_t i = 0; i < rows.k; ++i) {
-    inside += std::exp(static_cast<double>(top[i].value) - largest);
-    logits_V[top[i].id] = masked_logit;
+class RowScorer {
+ public:
+  RowScorer(const HeadMatrices& head, const ScoreRows& rows, const ScoreOutputs& out) : head_(head), rows_(rows), out_(out) {}
+
+  // `logits_V` and `top_K` are scratch afterwards.
+  void run(int64_t r, float* logits_V, Scored* top_K) const {
+    const int32_t label = rows_.labels_R[r];
+    const float label_logit = logits_V[label];
+    select_top(logits_V, head_.V, rows_.k, top_K);
+    const float largest = top_K[0].value;
+    bool is_label_inside = false;
+    double inside = 0;
+    for (int64_t i = 0; i < rows_.k; ++i) {
+      inside += std::exp(static_cast<double>(top_K[i].value) - largest);
+      is_label_inside = is_label_inside || top_K[i].id == label;
+      logits_V[top_K[i].id] = masked_logit;
+    }
+    if (!is_label_inside) inside += std::exp(static_cast<double>(label_logit) - largest);
+    logits_V[label] = masked_logit;
+    const double outside = exponentiate_row(logits_V, head_.V, largest, logits_V).sum;
+    const double lse = largest + std::log(inside + outside);
+    for (int64_t i = 0; i < rows_.k; ++i) {
+      out_.top_ids_RK[r * rows_.k + i] = top_K[i].id;
+      out_.top_log_probs_RK[r * rows_.k + i] = static_cast<float>(top_K[i].value - lse);
+    }
+    out_.label_log_probs_R[r] = static_cast<float>(label_logit - lse);
+    out_.tail_R[r] = static_cast<float>(outside / (inside + outside));
   }
-  if (logits_V[label] != masked_logit) inside += std::exp(static_cast<double>(label_logit) - largest);
-  logits_V[label] = masked_logit;
-  const double outside = exponentiate_row(logits_V, head.V, largest, logits_V).sum;
-  const double lse = largest + std::log(inside + outside);
-  for (int64_t i = 0; i < rows.k; ++i) {
-    out.top_ids_RK[r * rows.k + i] = top[i].id;
-    out.top_log_probs_RK[r * rows.k + i] = static_cast<float>(top[i].value - lse);
-  }
-  out.label_log_probs_R[r] = static_cast<float>(label_logit - lse);
-  out.tail_R[r] = static_cast<float>(outside / (inside + outside));
-}
+
+ private:
+  const HeadMatrices& head_;
+  const ScoreRows& rows_;
+  const ScoreOutputs& out_;
+};
 
 }  // namespace
 
@@ -63,7 +70,7 @@ Status score_head(const HeadMatrices& head, const ScoreRows& rows, const ScoreOu
     const int64_t count = std::min(chunk, head.R - begin);
     LIMBECK_TRY(head_logits(head, begin, count, logits));
     parallel_for(count, [&](int64_t row) {
-      score_row(head, rows, out, begin + row, logits + row * head.V, tops + omp_get_thread_num() * rows.k);
+      RowScorer(head, rows, out).run(begin + row, logits + row * head.V, tops + omp_get_thread_num() * rows.k);
     });
   }
   return fine();
