@@ -36,11 +36,10 @@ export class TeacherSession {
 
   /** @throws RuntimeFailed when the file is no `teacher.onnx` that this version runs. */
   static async open(options: SessionOptions): Promise<TeacherSession> {
-    try {
-      return new TeacherSession(await InferenceSession.create(options.modelPath, sessionOptions(options.threads)), options);
-    } catch (error) {
-      throw new RuntimeFailed(`${options.modelPath} cannot be loaded: ${String(error)}`, { cause: error });
-    }
+    const session = await load(options);
+    const missing = HEAD_OUTPUTS.find((name) => !session.outputNames.includes(name));
+    if (missing) throw new RuntimeFailed(`${options.modelPath} has no output ${missing}; remove the file, and it is built anew`);
+    return new TeacherSession(session, options);
   }
 
   async run(run: TeacherRun): Promise<TeacherRows> {
@@ -92,6 +91,14 @@ export class TeacherSession {
   private pastTensors(arrays: readonly Float32Array[], batch: number, { past }: Layout): InferenceSession.FeedsType {
     const { kvHeads, headDim } = this.options.cache;
     return Object.fromEntries(this.cacheInputs.map((name, index) => [name, new Tensor('float32', arrays[index], [batch, kvHeads, past, headDim])]));
+  }
+}
+
+async function load({ modelPath, threads }: SessionOptions): Promise<InferenceSession> {
+  try {
+    return await InferenceSession.create(modelPath, sessionOptions(threads));
+  } catch (error) {
+    throw new RuntimeFailed(`${modelPath} cannot be loaded: ${String(error)}`, { cause: error });
   }
 }
 
