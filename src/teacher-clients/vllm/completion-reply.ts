@@ -15,6 +15,9 @@ const Choice = z.object({
 const Reply = z.object({ choices: z.array(Choice) });
 type Choice = z.output<typeof Choice>;
 
+/** How far a log-prob may differ from itself: a server may compute the chosen token's and the list's on two paths, which differ in the last bits. */
+const SAME_LOG_PROB = 1e-4;
+
 /** What a reply must answer. */
 export interface Asked {
   /** Index of the prompt or sequence in the caller's request. */
@@ -51,7 +54,7 @@ export function readCompletion(reply: unknown, asked: Asked, maxTokens: number):
     const entries = namedEntries(top_logprobs[t], place);
     rows.add({ entries, actualId, where: place });
     const own = entries.find(({ id }) => id === actualId);
-    if (own?.logProb !== token_logprobs[t]) invalid(place, `its log-prob is ${String(token_logprobs[t])} in token_logprobs and ${String(own?.logProb)} in top_logprobs`);
+    if (!own || !(Math.abs(own.logProb - Number(token_logprobs[t] ?? NaN)) <= SAME_LOG_PROB)) invalid(place, `its log-prob is ${String(token_logprobs[t])} in token_logprobs and ${String(own?.logProb)} in top_logprobs`);
   });
   return { completion_T: Int32Array.from(ids), finish, targets: rows.block(asked.index) };
 }
