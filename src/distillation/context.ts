@@ -27,8 +27,10 @@ export interface RunContext {
   /** Runs the exported ONNX model to compare it with the engine; `runInterchange` of model-files. */
   readonly runInterchange: InterchangeRunner;
   readonly clock: Clock;
-  /** Bytes this process and its engine may still take, for the memory check; left out, the check is skipped and says so. */
+  /** Bytes this process and its engine may still take, for the memory check; left out, the check warns that it cannot know. */
   readonly freeMemoryBytes?: number;
+  /** Bytes free where the store lies, likewise. */
+  readonly freeDiskBytes?: number;
   readonly onEvent: (event: RunEvent) => void;
   /** Whether the `hard` control is trained and the unigram control scored. */
   readonly controls: 'none' | 'all';

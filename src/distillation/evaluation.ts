@@ -11,6 +11,7 @@ import type { RenderedPrompt } from './prompts.js';
 import { STREAMS } from './random.js';
 import { plainSampling, rollOut, scoreSamples, type Rollout } from './rollouts.js';
 import type { ShardSample } from './shards.js';
+import { sumTargets } from './target-sums.js';
 import { column } from './train-step.js';
 
 /** The held-out prompts and all that is needed to measure a student on them; the same for every evaluation of a run. */
@@ -73,12 +74,15 @@ export async function evaluateStudent(engine: Engine, { bench, label, onAnswered
   return { record: { label, prompts: records, account: { seconds: (bench.clock() - began) / 1000, tokens, teacher_calls: rollouts.length } }, rollouts };
 }
 
-/** The teacher measured as its own student: no divergence by definition; lengths, endings and answers are those of its text. */
+/** The teacher measured as its own student: no divergence by definition, entropies bucketed; lengths, endings and answers are those of its text. */
 export function evaluateTeacher(bench: Bench): EvaluationRecord {
-  const records = bench.teacherText.map((sample) => ({
-    text: { ...NO_TEXT, rows: sample.completion_T.length, agreement: sample.completion_T.length },
-    rollout: { ...judgeRollout(bench, { ...sample, logProbs_T: sample.targets.actualLogProbs_R }, bench.prompts[sample.origin].answer), bucketed_reverse_kl: 0 },
-  }));
+  const records = bench.teacherText.map((sample) => {
+    const { rows, entropy, tailMass } = sumTargets(sample.targets);
+    return {
+      text: { rows, forward_kl: 0, agreement: rows, student_entropy: entropy, teacher_entropy: entropy, tail_mass: tailMass },
+      rollout: { ...judgeRollout(bench, { ...sample, logProbs_T: sample.targets.actualLogProbs_R }, bench.prompts[sample.origin].answer), bucketed_reverse_kl: 0 },
+    };
+  });
   return { label: 'teacher', prompts: records, account: { seconds: 0, tokens: 0, teacher_calls: 0 } };
 }
 

@@ -47,13 +47,13 @@ export async function validate(context: RunContext, signal?: AbortSignal): Promi
 }
 
 async function examine(context: RunContext): Promise<Subject> {
-  const { spec, tokenizer, template, trainingPrompts, validationPrompts, modelDir, freeMemoryBytes } = context;
+  const { spec, tokenizer, template, trainingPrompts, validationPrompts, modelDir, freeMemoryBytes, freeDiskBytes } = context;
   const rendering = { tokenizer, template, mix: spec.method.distillation.modes };
   const training = renderPrompts(trainingPrompts, rendering);
   const heldOut = renderPrompts(validationPrompts, rendering);
   const config = await readModelConfig(modelDir);
   await (await ModelDirectory.open(modelDir)).close();
-  return { spec, config, tokenizer, template, training, heldOut, ...(freeMemoryBytes === undefined ? {} : { freeMemoryBytes }) };
+  return { spec, config, tokenizer, template, training, heldOut, freeMemoryBytes, freeDiskBytes };
 }
 
 function tell({ onEvent }: RunContext, checks: readonly Check[]): void {

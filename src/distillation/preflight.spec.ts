@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { EngineInfo } from '../engine/engine.js';
 import type { ModelConfig } from '../model-files/config.js';
 import { TeacherClient, type TeacherCapabilities } from '../teacher-clients/teacher-client.js';
-import { foreseeMemory } from './memory-plan.js';
+import { foreseeDisk, foreseeMemory } from './foresight.js';
 import { checkEngine, checkInputs, checkTeacher, type Subject } from './preflight.js';
 import { parseSpec } from './spec.js';
 import type { RunTokenizer } from './text.js';
@@ -43,6 +43,7 @@ const subject: Subject = {
   training: [{ ids_T: new Int32Array(40) }],
   heldOut: [{ ids_T: new Int32Array(10) }],
   freeMemoryBytes: 2 ** 33,
+  freeDiskBytes: 2 ** 33,
 };
 
 const capabilities: TeacherCapabilities = { model: 'x', maxLength: 100, repeatable: true, fingerprint: 'f' };
@@ -76,7 +77,7 @@ describe('checkInputs', () => {
   it('passes a sound run and says what it found', () => {
     const checks = checkInputs(subject);
 
-    expect(checks.map(({ verdict }) => verdict)).toEqual(['passed', 'passed', 'passed', 'passed', 'passed']);
+    expect(checks.map(({ verdict }) => verdict)).toEqual(['passed', 'passed', 'passed', 'passed', 'passed', 'passed']);
     expect(checks.find(({ name }) => name === 'student length')?.found).toBe('70 of 100 tokens');
   });
 
@@ -86,6 +87,7 @@ describe('checkInputs', () => {
     ['stop ids', { config: { ...config, eosIds: [] } }, /eos_token_id/],
     ['stop ids', { config: { ...config, eosIds: [5] } }, /ends an answer with id 2, which is not among the model's stop ids 5/],
     ['student length', { config: { ...config, maxPositions: 69 } }, /reach 70 tokens, the student has 69 positions/],
+    ['disk', { freeDiskBytes: 1000 }, /are needed and 0\.00 GiB are free; free some space/],
     ['memory', { freeMemoryBytes: 1000 }, /are needed and 0\.00 GiB are free; lower micro_batch_tokens/],
   ])('fails the check "%s"', (check, change, message) => {
     expect(() => checkInputs({ ...subject, ...change })).toThrow(message);
@@ -93,9 +95,9 @@ describe('checkInputs', () => {
   });
 
   it('warns where it cannot know', () => {
-    const silent = checkInputs({ ...subject, freeMemoryBytes: undefined, template: { render: (messages) => messages.map(({ content }) => content).join('') } });
+    const silent = checkInputs({ ...subject, freeMemoryBytes: undefined, freeDiskBytes: undefined, template: { render: (messages) => messages.map(({ content }) => content).join('') } });
 
-    expect(silent.filter(({ verdict }) => verdict === 'warned').map(({ name }) => name)).toEqual(['stop ids', 'memory']);
+    expect(silent.filter(({ verdict }) => verdict === 'warned').map(({ name }) => name)).toEqual(['stop ids', 'memory', 'disk']);
   });
 });
 
@@ -137,12 +139,18 @@ describe('checkEngine', () => {
   });
 });
 
-describe('foreseeMemory', () => {
-  it('counts weights, the larger of activations and cache, and targets', () => {
+describe('foresight', () => {
+  it('counts weights, the larger of activations and cache, and targets in memory', () => {
     const parameters = 300 * 8 + 2 * (2 * 8 * 8 + 2 * 8 * 4 + 3 * 8 * 16 + 2 * 8) + 8;
     const activations = 2048 * 2 * (4 * 8 + 2 * 8 + 2 * 4 + 3 * 16) * 2;
     const targets = 10 * 20 * 64 * 8;
 
     expect(foreseeMemory({ spec, config, prompts: 10 })).toBe(parameters * 18 + activations + targets);
+  });
+
+  it('counts three checkpoints, the exports and the shards on disk', () => {
+    const parameters = 300 * 8 + 2 * (2 * 8 * 8 + 2 * 8 * 4 + 3 * 8 * 16 + 2 * 8) + 8;
+
+    expect(foreseeDisk({ spec, config, prompts: 10 })).toBe(parameters * (3 * 12 + 8) + 10 * 20 * 64 * 4.25);
   });
 });

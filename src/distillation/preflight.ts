@@ -4,7 +4,7 @@ import type { TeacherCapabilities, TeacherClient } from '../teacher-clients/teac
 import type { RunTemplate, RunTokenizer } from './text.js';
 import { PreflightFailed } from './distillation.errors.js';
 import { PROBE_TEXT } from './identity.js';
-import { foreseeMemory } from './memory-plan.js';
+import { foreseeDisk, foreseeMemory } from './foresight.js';
 import type { RenderedPrompt } from './prompts.js';
 import type { Spec } from './spec.js';
 
@@ -24,11 +24,12 @@ export interface Subject {
   readonly training: readonly RenderedPrompt[];
   readonly heldOut: readonly RenderedPrompt[];
   readonly freeMemoryBytes?: number;
+  readonly freeDiskBytes?: number;
 }
 
 /** Checks that need neither teacher nor engine. @throws PreflightFailed */
 export function checkInputs(subject: Subject): Check[] {
-  return [checkHeldOut(subject), checkVocabulary(subject), checkStopIds(subject), checkStudentLength(subject), checkMemory(subject)];
+  return [checkHeldOut(subject), checkVocabulary(subject), checkStopIds(subject), checkStudentLength(subject), checkMemory(subject), checkDisk(subject)];
 }
 
 /** Checks that ask the teacher. @throws PreflightFailed, and what the client throws when the teacher is down, other, or grants fewer ids. */
@@ -106,12 +107,19 @@ function checkRepeatability({ repeatable }: TeacherCapabilities): Check {
 
 function checkMemory({ spec, config, freeMemoryBytes, training }: Subject): Check {
   const needed = foreseeMemory({ spec, config, prompts: training.length });
+  return checkRoom('memory', { needed, free: freeMemoryBytes, remedy: 'lower micro_batch_tokens or prompts_per_step, choose a smaller student, or free some memory' });
+}
+
+function checkDisk({ spec, config, freeDiskBytes, training }: Subject): Check {
+  const needed = foreseeDisk({ spec, config, prompts: training.length });
+  return checkRoom('disk', { needed, free: freeDiskBytes, remedy: 'free some space, or put the run on a larger disk' });
+}
+
+function checkRoom(name: 'memory' | 'disk', { needed, free, remedy }: { needed: number; free: number | undefined; remedy: string }): Check {
   const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-  if (freeMemoryBytes === undefined) return { name: 'memory', verdict: 'warned', found: `about ${gib(needed)} are needed; how much is free is unknown here` };
-  if (needed > freeMemoryBytes) {
-    throw new PreflightFailed('memory', `about ${gib(needed)} are needed and ${gib(freeMemoryBytes)} are free`, 'lower micro_batch_tokens or prompts_per_step, choose a smaller student, or free some memory');
-  }
-  return { name: 'memory', verdict: 'passed', found: `about ${gib(needed)} of ${gib(freeMemoryBytes)} free` };
+  if (free === undefined) return { name, verdict: 'warned', found: `about ${gib(needed)} are needed; how much is free is unknown here` };
+  if (needed > free) throw new PreflightFailed(name, `about ${gib(needed)} are needed and ${gib(free)} are free`, remedy);
+  return { name, verdict: 'passed', found: `about ${gib(needed)} of ${gib(free)} free` };
 }
 
 /** Equal ids for a probe text and for every added token: equal sizes alone prove nothing (peers reference 2, items 1 and 2). */

@@ -6,6 +6,7 @@ import type { EvaluationRecord, PromptRecord } from './evaluation-record.js';
 import { tokensOf } from './packing.js';
 import { STREAMS } from './random.js';
 import { scoreSamples, type Rollout } from './rollouts.js';
+import { sumTargets } from './target-sums.js';
 
 /** The control that knows only how often the teacher uses each id. */
 export class Unigram {
@@ -48,7 +49,7 @@ export class Unigram {
   /** Sums over the rows of a target block, as an engine would measure them. */
   compare(block: TargetBlock): PromptRecord['text'] {
     const { logProbs_S, tail_R } = normaliseTargets(block);
-    const text = { rows: tail_R.length, forward_kl: 0, agreement: 0, student_entropy: tail_R.length * this.#entropyNats, teacher_entropy: 0, tail_mass: 0 };
+    const text = { rows: tail_R.length, forward_kl: 0, agreement: 0, student_entropy: tail_R.length * this.#entropyNats, teacher_entropy: sumTargets(block).entropy, tail_mass: 0 };
     for (let row = 0; row < tail_R.length; row++) {
       const [begin, end] = [block.offsets_R1[row], block.offsets_R1[row + 1]];
       let mass = 0;
@@ -56,11 +57,9 @@ export class Unigram {
         const teacher = Math.exp(logProbs_S[s]);
         mass += this.#probs_V[block.ids_S[s]];
         text.forward_kl += teacher * (logProbs_S[s] - this.logProb(block.ids_S[s]));
-        text.teacher_entropy -= teacher * logProbs_S[s];
       }
       const tail = Math.max(1 - mass, TAIL_FLOOR);
       text.forward_kl += tail_R[row] * (Math.log(tail_R[row]) - Math.log(tail));
-      text.teacher_entropy -= tail_R[row] * Math.log(tail_R[row]);
       text.tail_mass += 1 - mass;
       text.agreement += Number(bestId(block, row) === this.#best);
     }

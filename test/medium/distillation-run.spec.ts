@@ -35,10 +35,10 @@ const spec = parseSpec({
     distillation: {
       teacher: { dialect: 'vllm', base_url: 'http://teacher.test', model: 'tiny' },
       targets: { top_k: 16 },
-      collect: { samples_per_prompt: 3, max_tokens: 10 },
-      distill: { epochs: 4, loss_tokens_per_step: 80, learning_rate: 1e-2 },
-      align: { steps: 6, prompts_per_step: 4, max_tokens: 10, learning_rate: 2e-3 },
-      evaluate: { prompts: 4, max_tokens: 10 },
+      collect: { samples_per_prompt: 2, max_tokens: 8 },
+      distill: { epochs: 4, loss_tokens_per_step: 50, learning_rate: 1e-2 },
+      align: { steps: 6, prompts_per_step: 3, max_tokens: 8, learning_rate: 2e-3 },
+      evaluate: { prompts: 4, max_tokens: 8 },
       micro_batch_tokens: 128,
       checkpoint_every: { steps: 2 },
     },
@@ -160,6 +160,8 @@ describe('a whole run on a tiny model', () => {
   it('measures the teacher as its own student', () => {
     expect(report.evaluation.teacher).toMatchObject({ prompts: 4, forward_kl_teacher_text: 0, reverse_kl_own_rollouts: 0, top1_agreement: 1 });
     expect(report.evaluation.teacher.mean_length).toBeGreaterThan(1);
+    expect(report.evaluation.teacher.teacher_entropy).toBeCloseTo(report.evaluation.before.teacher_entropy ?? NaN, 5);
+    expect(report.evaluation.teacher.tail_mass).toBeGreaterThan(0);
   });
 
   it('writes the report, a record for each step, samples and the student', async () => {
@@ -168,21 +170,21 @@ describe('a whole run on a tiny model', () => {
     expect(JSON.parse(await readFile(join(home, 'undisturbed', 'report.json'), 'utf8'))).toEqual(report);
     expect(metrics.map(({ step }) => step)).toEqual([...Array.from({ length: distillSteps }, (_, index) => index + 1), 1, 2, 3, 4, 5, 6]);
     expect(metrics[distillSteps].rollout_gap).toBeLessThan(1e-6);
-    expect(report.stages.align.teacher_calls).toBe(24);
-    expect(report.stages.collect.teacher_calls).toBe(36);
+    expect(report.stages.align.teacher_calls).toBe(18);
+    expect(report.stages.collect.teacher_calls).toBe(24);
     expect(report.stages.evaluate.teacher_calls).toBe(16);
     expect((await readFile(join(home, 'undisturbed', 'samples', 'after_align.jsonl'), 'utf8')).trim().split('\n').length).toBe(4);
     expect(report.student_dir).toBe(join(home, 'undisturbed', 'student'));
     expect(report.student_sha256).toBe(await shaOf('undisturbed'));
     await (await ModelDirectory.open(report.student_dir)).close();
     expect((await Tokenizer.load(report.student_dir)).encode('sun')).toEqual(basics.tokenizer.encode('sun'));
-    expect(report.onnx_agreement?.positions).toBeGreaterThan(100);
+    expect(report.onnx_agreement?.positions).toBeGreaterThan(90);
     expect(report.onnx_agreement?.max_abs).toBeLessThan(0.1);
     expect(await readFile(join(report.student_dir, 'README.md'), 'utf8')).toMatch(/forward KL on teacher text[^]*after align/);
   });
 
   it('asks the teacher nothing twice', () => {
-    expect(undisturbed.teacher.written.length).toBe(40);
+    expect(undisturbed.teacher.written.length).toBe(28);
     expect(duplicates(undisturbed.teacher.written)).toBe(0);
   });
 

@@ -8,6 +8,15 @@ const BYTES_PER_ACTIVATION = 2;
 /** A target entry in memory: int32 id and float32 log-prob. */
 const BYTES_PER_TARGET = 8;
 
+/** float32 weight and two moments. */
+const BYTES_PER_PARAMETER_SAVED = 12;
+/** At the height: distill's last, align's last, and the one being written. */
+const CHECKPOINTS = 3;
+/** bf16 as the engine wrote it and once more in the student's directory, float32 in the ONNX model. */
+const BYTES_PER_PARAMETER_EXPORTED = 8;
+/** 18 bits of id and a float16. */
+const BYTES_PER_STORED_TARGET = 4.25;
+
 /** Parameters of a Llama decoder of this shape. */
 export function countParameters({ vocabSize: V, hiddenSize: D, intermediateSize: F, layers, heads: H, kvHeads, headDim: K, tiedEmbeddings }: ModelConfig): number {
   const layer = 2 * D * H * K + 2 * D * kvHeads * K + 3 * D * F + 2 * D;
@@ -22,4 +31,11 @@ export function foreseeMemory({ spec, config, prompts }: { spec: Spec; config: M
   const cache = align.prompts_per_step * align.max_tokens * layers * 2 * kvHeads * K * BYTES_PER_ACTIVATION;
   const held = prompts * collect.samples_per_prompt * collect.max_tokens * targets.top_k * BYTES_PER_TARGET;
   return countParameters(config) * BYTES_PER_PARAMETER + Math.max(micro_batch_tokens * perToken, cache) + held;
+}
+
+/** Bytes that the run will take on disk at its height. @param prompts training prompts. */
+export function foreseeDisk({ spec, config, prompts }: { spec: Spec; config: ModelConfig; prompts: number }): number {
+  const { targets, collect } = spec.method.distillation;
+  const shards = prompts * collect.samples_per_prompt * collect.max_tokens * targets.top_k * BYTES_PER_STORED_TARGET;
+  return countParameters(config) * (CHECKPOINTS * BYTES_PER_PARAMETER_SAVED + BYTES_PER_PARAMETER_EXPORTED) + shards;
 }
