@@ -88,7 +88,10 @@ const CASES: Record<string, DistillProblem> = {
 };
 
 const table: Record<string, object> = {};
-afterAll(() => console.table(table));
+afterAll(() => {
+  console.log(`distill_head against float64 with bf16 hidden states, weights and gradients: ${kernels.buildInfo()}`);
+  console.table(table);
+});
 
 describe.each(Object.entries(CASES))('distill_head: %s', (name, given) => {
   it('agrees with float64 in metrics and gradients', () => {
