@@ -10,6 +10,7 @@ import { parseSpec, type Spec } from '../distillation/spec.js';
 import { HostedEngine } from '../engine/host/hosted-engine.js';
 import { ChatTemplate } from '../model-files/chat-template.js';
 import { runInterchange } from '../model-files/onnx/run-interchange.js';
+import { readModelConfig } from '../model-files/config.js';
 import { Tokenizer } from '../model-files/tokenizer.js';
 import { DirectoryStore } from '../storage/directory-store.js';
 import { VllmTeacherClient } from '../teacher-clients/vllm/vllm-teacher-client.js';
@@ -42,7 +43,7 @@ export async function runJob(options: JobOptions): Promise<RunReport> {
   }
   if (!taken && options.resume === 'resume') throw new OutDirectoryTaken(`${options.outDir} holds no run to resume; leave --resume out to start one`);
   const store = new DirectoryStore(resolve(options.outDir));
-  const teacher = connectTeacher(spec, inputs.tokenizer, options.secrets ?? {});
+  const teacher = await connectTeacher(spec, inputs.modelDir, options.secrets ?? {});
   try {
     return await runDistillation(
       {
@@ -106,10 +107,11 @@ async function readInputs(spec: Spec, base: string): Promise<Inputs> {
   };
 }
 
-function connectTeacher(spec: Spec, tokenizer: Tokenizer, secrets: Readonly<Record<string, string>>): VllmTeacherClient {
+async function connectTeacher(spec: Spec, modelDir: string, secrets: Readonly<Record<string, string>>): Promise<VllmTeacherClient> {
   const { base_url: baseUrl, api_key_env: keyName, model } = spec.method.distillation.teacher;
   const apiKey = keyName === undefined ? {} : { apiKey: secrets[keyName] ?? secretFromEnvironment(keyName) };
-  return new VllmTeacherClient({ baseUrl, model, vocabSize: tokenizer.vocabSize, ...apiKey });
+  const { vocabSize } = await readModelConfig(modelDir); // rows of the embedding, padded ones included: the student can read every id below
+  return new VllmTeacherClient({ baseUrl, model, vocabSize, ...apiKey });
 }
 
 async function isTaken(dir: string): Promise<boolean> {

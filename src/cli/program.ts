@@ -3,6 +3,7 @@ import { addBenchCommand } from './bench/bench.js';
 import { addDemoCommand } from './demo/demo.js';
 import { addDistillCommand } from './distill.js';
 import { addModelCommands } from './models.js';
+import { addStudyCommands } from './study/study.js';
 import { addTeacherCommands } from './teacher.js';
 
 /** The whole command line; its actions throw `AppError`s and leave exit statuses to the caller. */
@@ -13,5 +14,6 @@ export function buildProgram(): Command {
   addTeacherCommands(program);
   addModelCommands(program);
   addBenchCommand(program);
+  addStudyCommands(program);
   return program;
 }

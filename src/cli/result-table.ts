@@ -47,7 +47,8 @@ export function stageTable(stages: RunReport['stages']): string {
   return markdown([['stage', 'seconds', 'tokens', 'teacher calls'], ...lines]);
 }
 
-function markdown(cells: readonly (readonly string[])[]): string {
+/** A Markdown table whose columns also line up on a terminal; the first row is its head. */
+export function markdown(cells: readonly (readonly string[])[]): string {
   const widths = cells[0].map((_, column) => Math.max(...cells.map((row) => row[column].length)));
   const line = (row: readonly string[]): string => `| ${row.map((text, column) => (column === 0 ? text.padEnd(widths[column]) : text.padStart(widths[column]))).join(' | ')} |`;
   const rule = `|${widths.map((width, column) => (column === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`;

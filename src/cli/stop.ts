@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 const EXIT_STOPPED = 130;
 
 /**
@@ -6,6 +8,7 @@ const EXIT_STOPPED = 130;
  */
 export function stopOnSignal(promise: string): AbortSignal {
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal); // every request in flight listens, and their number is bounded elsewhere
   const onSignal = (): void => {
     if (controller.signal.aborted) process.exit(EXIT_STOPPED);
     process.stderr.write(`\n${promise}\n`);

@@ -6,8 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunEvent } from '../../src/distillation/events.js';
 import type { RunReport } from '../../src/distillation/report.js';
 import { pruneModel } from '../../src/model-files/prune.js';
-import { startTeacherServer, type TeacherServer } from '../../src/teacher-server/start-teacher-server.js';
+import type { TeacherServer } from '../../src/teacher-server/start-teacher-server.js';
 import { engineChildren, runLimbeck, type Finished } from '../support/limbeck-process.js';
+import { startTestTeacher } from '../support/teacher.js';
 import { writeTinyModel } from '../support/tiny-model.js';
 
 /** Steps at whose end the engine is killed: inside the next step, while a checkpoint is being written (every second step), and further on. */
@@ -73,7 +74,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'limbeck-killed-'));
   const teacherDir = await writeTinyModel(join(dir, 'teacher'), { layers: 3, seed: 5 });
   await pruneModel(teacherDir, join(dir, 'student'), [0, 2]);
-  teacher = await startTeacherServer({ modelDir: teacherDir, modelName: 'tiny-teacher', port: 0, threads: 1 });
+  teacher = await startTestTeacher({ modelDir: teacherDir, modelName: 'tiny-teacher' });
   await writeFile(join(dir, 'train.jsonl'), promptFile(20, 0));
   await writeFile(join(dir, 'heldout.jsonl'), promptFile(4, 100));
   await writeFile(join(dir, 'job.yaml'), toYaml(job()));
