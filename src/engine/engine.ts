@@ -1,5 +1,5 @@
 import { AppError } from '../common/errors.js';
-import type { PackedBatch } from '../tokens/batch.js';
+import { BatchInvalid, checkBatch, type PackedBatch } from '../tokens/batch.js';
 import type { LossKind, LossSpec, LossSums } from '../tokens/loss.js';
 import type { Finish, Sampling, TokenIds } from '../tokens/sample.js';
 import type { ScoreSequence, TargetBlock } from '../tokens/target.js';
@@ -146,4 +146,64 @@ export class WriteFailed extends AppError {
 export class EngineFailed extends AppError {
   readonly code = 'engine.failed';
   readonly kind = 'unavailable';
+}
+
+/** What a model can read; a part of its configuration. */
+export interface ModelLimits {
+  readonly vocabSize: number;
+  readonly maxPositions: number;
+}
+
+/** @throws BatchInvalid when the batch breaks its contract, is too long for the model, or lacks the targets that its loss needs. */
+export function checkLossBatch(batch: PackedBatch, loss: LossSpec, { vocabSize, maxPositions }: ModelLimits): void {
+  checkBatch(batch, vocabSize);
+  const long = batch.cuSeqlens_S1.findIndex((end, s) => s > 0 && end - batch.cuSeqlens_S1[s - 1] > maxPositions);
+  if (long > 0) throw new BatchInvalid(`sequence ${long - 1} is longer than the ${maxPositions} positions of this model`);
+  if (loss.kind !== 'hard' && !batch.targets) throw new BatchInvalid(`the loss ${loss.kind} needs targets; only hard does without`);
+}
+
+/** @throws BatchInvalid unless `normalizer` is finite and > 0. */
+export function checkNormalizer(normalizer: number): void {
+  if (!(normalizer > 0 && normalizer < Infinity)) throw new BatchInvalid(`the normalizer is ${normalizer}; it must be finite and > 0`);
+}
+
+/** @throws RequestInvalid naming the first broken rule of `SampleRequest`. */
+export function checkSampleRequest({ prompts, sampling, key }: SampleRequest, limits: ModelLimits): void {
+  const { temperature, topP, topK, maxTokens, stopIds } = sampling;
+  need(temperature >= 0 && temperature < Infinity, `temperature is ${temperature}; it must be finite and >= 0`);
+  need(topP > 0 && topP <= 1, `topP is ${topP}; it must lie in (0, 1]`);
+  needInteger('topK', topK, [0, Infinity]);
+  needInteger('maxTokens', maxTokens, [1, Infinity]);
+  needInteger('seed', key.seed, [0, 2 ** 53]);
+  needInteger('stage', key.stage, [0, 2 ** 16]);
+  needInteger('step', key.step, [0, 2 ** 31]);
+  stopIds.forEach((id, i) => needInteger(`stopIds[${i}]`, id, [0, limits.vocabSize]));
+  prompts.forEach(({ ids_T, sample }, index) => {
+    needInteger(`prompts[${index}].sample`, sample, [0, 2 ** 31]);
+    needSequence(`prompts[${index}]`, ids_T, limits);
+    need(ids_T.length + maxTokens <= limits.maxPositions, `prompts[${index}] and its completion can exceed the ${limits.maxPositions} positions of this model`);
+  });
+}
+
+/** @throws RequestInvalid naming the first broken rule of `ScoreRequest`. */
+export function checkScoreRequest({ sequences, k }: ScoreRequest, limits: ModelLimits): void {
+  needInteger('k', k, [1, limits.vocabSize + 1]);
+  sequences.forEach(({ ids_T, from }, index) => {
+    needSequence(`sequences[${index}]`, ids_T, limits);
+    needInteger(`sequences[${index}].from`, from, [1, ids_T.length + 1]);
+  });
+}
+
+function needSequence(where: string, ids_T: Int32Array, { vocabSize, maxPositions }: ModelLimits): void {
+  need(ids_T.length > 0, `${where} is empty; it needs at least one id`);
+  need(ids_T.length <= maxPositions, `${where} has ${ids_T.length} ids; this model has ${maxPositions} positions`);
+  ids_T.forEach((id, t) => needInteger(`${where}, id ${t},`, id, [0, vocabSize]));
+}
+
+function needInteger(what: string, value: number, [from, below]: readonly [number, number]): void {
+  need(Number.isSafeInteger(value) && value >= from && value < below, `${what} is ${value}; it must be an integer in [${from}, ${below})`);
+}
+
+function need(holds: boolean, message: string): void {
+  if (!holds) throw new RequestInvalid(message);
 }

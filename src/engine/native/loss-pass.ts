@@ -1,6 +1,7 @@
 import { LOSS_CODES, NO_TENSOR, type Tensor } from '../../../kernels/binding/kernels.js';
-import { BatchInvalid, type PackedBatch, type PackedTargets } from '../../tokens/batch.js';
+import type { PackedBatch, PackedTargets } from '../../tokens/batch.js';
 import { ROW_METRICS, type LossSpec, type LossSums } from '../../tokens/loss.js';
+import { checkLossBatch, checkNormalizer } from '../engine.js';
 import { decode } from './decoder.js';
 import { Operations, type Activation } from './operations.js';
 import { packedPositions } from './packing.js';
@@ -21,7 +22,9 @@ export interface LossPass {
 /** @throws BatchInvalid, BatchTooLarge before any work. */
 export async function runLoss(core: EngineCore, pass: LossPass): Promise<LossSums> {
   const { batch, loss, normalizer } = pass;
-  checkRunnable(core, pass);
+  checkLossBatch(batch, loss, core.config);
+  if (normalizer !== undefined) checkNormalizer(normalizer);
+  await pass.breathe();
   if (batch.rows_R.length === 0) return { lossNats: 0, weightSum: 0, rowMetrics_RM: new Float32Array(0) };
   const size: PassSize = { rows: batch.tokens_N.length, picked: batch.rows_R.length, support: batch.targets?.ids_E.length };
   const what = `a batch of ${size.rows} tokens`;
@@ -35,16 +38,6 @@ export async function runLoss(core: EngineCore, pass: LossPass): Promise<LossSum
   const rowMetrics_RM = applyHead(core, { batch, loss, normalizer }, hidden_RD);
   await tape?.backward(pass.breathe);
   return { ...sums(batch.weights_R, rowMetrics_RM), rowMetrics_RM };
-}
-
-function checkRunnable({ config }: EngineCore, { batch, loss, normalizer }: LossPass): void {
-  if (loss.kind !== 'hard' && !batch.targets) throw new BatchInvalid(`the loss ${loss.kind} needs targets; the batch has none`);
-  if (normalizer !== undefined && !(normalizer > 0 && normalizer < Infinity)) throw new BatchInvalid(`the normalizer is ${normalizer}; it must be finite and > 0`);
-  const { cuSeqlens_S1: cu } = batch;
-  for (let s = 1; s < cu.length; s++) {
-    const length = cu[s] - cu[s - 1];
-    if (length > config.maxPositions) throw new BatchInvalid(`sequence ${s - 1} has ${length} tokens; this model has ${config.maxPositions} positions`);
-  }
 }
 
 async function hiddenRows({ config, parameters }: EngineCore, ops: Operations, { batch, breathe }: LossPass): Promise<Activation> {

@@ -1,17 +1,19 @@
 import { loadKernels } from '../../../kernels/binding/kernels.js';
 import { Aborted, AppError } from '../../common/errors.js';
 import { ModelDirectory } from '../../model-files/model-directory.js';
-import { checkBatch, type PackedBatch } from '../../tokens/batch.js';
+import type { PackedBatch } from '../../tokens/batch.js';
 import type { LossSpec, LossSums } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
-import { Engine, EngineFailed, WriteFailed, type CheckpointRef, type Completion, type EngineInfo, type OptimStep, type SampleRequest, type ScoreRequest } from '../engine.js';
+import {
+  checkSampleRequest, checkScoreRequest, Engine, EngineFailed, WriteFailed,
+  type CheckpointRef, type Completion, type EngineInfo, type OptimStep, type SampleRequest, type ScoreRequest,
+} from '../engine.js';
 import { AdamW } from './adamw.js';
 import { Arena } from './arena.js';
 import { readCheckpoint, writeCheckpoint, type TrainingState } from './checkpoint.js';
-import { runLoss, type LossPass } from './loss-pass.js';
+import { runLoss } from './loss-pass.js';
 import { ParameterSet } from './parameters.js';
 import type { EngineCore } from './plan.js';
-import { checkSampleRequest, checkScoreRequest } from './requests.js';
 import { sampleAll } from './sampler.js';
 import { scoreAll } from './scorer.js';
 import { breathe, Turns } from './turns.js';
@@ -67,11 +69,11 @@ export class NativeEngine extends Engine {
   }
 
   forward(batch: PackedBatch, loss: LossSpec, signal?: AbortSignal): Promise<LossSums> {
-    return this.inTurn(() => this.runLoss({ batch, loss, breathe: () => breathe('forward', signal) }));
+    return this.inTurn(() => runLoss(this.core, { batch, loss, breathe: () => breathe('forward', signal) }));
   }
 
   forwardBackward(batch: PackedBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums> {
-    return this.inTurn(() => this.runLoss({ batch, loss, normalizer, breathe: () => breathe('forwardBackward', signal) }));
+    return this.inTurn(() => runLoss(this.core, { batch, loss, normalizer, breathe: () => breathe('forwardBackward', signal) }));
   }
 
   optimStep(step: OptimStep): Promise<{ readonly gradNorm: number }> {
@@ -153,12 +155,6 @@ export class NativeEngine extends Engine {
     this.state = 'closed';
     this.failure ??= new EngineFailed('the engine was closed');
     endTurn();
-  }
-
-  private async runLoss(pass: LossPass): Promise<LossSums> {
-    checkBatch(pass.batch, this.core.config.vocabSize);
-    await pass.breathe();
-    return runLoss(this.core, pass);
   }
 
   private trainingState(): TrainingState {

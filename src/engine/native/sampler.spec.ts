@@ -154,9 +154,9 @@ test('score: k best first, the actual id appended, masses that sum to one', asyn
 
 describe('requests that break their contract are refused before any work', () => {
   const cases: readonly (readonly [string, Partial<SampleRequest>, RegExp])[] = [
-    ['an empty prompt', { prompts: [{ ids_T: new Int32Array(0), sample: 0 }] }, /prompt 0 is empty/],
-    ['an id outside the vocabulary', { prompts: [{ ids_T: Int32Array.of(5, 300), sample: 0 }] }, /prompt 0: id 300 at 1/],
-    ['more tokens than positions', { sampling: { ...free, maxTokens: 600 } }, /this model has 512 positions/],
+    ['an empty prompt', { prompts: [{ ids_T: new Int32Array(0), sample: 0 }] }, /prompts\[0\] is empty/],
+    ['an id outside the vocabulary', { prompts: [{ ids_T: Int32Array.of(5, 300), sample: 0 }] }, /prompts\[0\], id 1, is 300/],
+    ['more tokens than positions', { sampling: { ...free, maxTokens: 600 } }, /exceed the 512 positions/],
     ['a topP of 0', { sampling: { ...free, topP: 0 } }, /topP is 0/],
     ['a negative temperature', { sampling: { ...free, temperature: -1 } }, /temperature is -1/],
     ['a fraction as sample', { prompts: [{ ids_T: Int32Array.of(5), sample: 0.5 }] }, /sample is 0.5/],

@@ -2,17 +2,16 @@ import { setImmediate as turnEventLoop } from 'node:timers/promises';
 import { Aborted } from '../../common/errors.js';
 import type { ModelConfig } from '../../model-files/config.js';
 import { parameterCount } from '../../model-files/parameters.js';
-import { BatchInvalid } from '../../tokens/batch.js';
 import { type LossSpec, type LossSums, ROW_METRICS } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
-import { type CheckpointRef, type Completion, Engine, EngineFailed, type EngineInfo, GradientNotFinite, type OptimStep, type SampleRequest, type ScoreRequest } from '../engine.js';
+import { checkLossBatch, checkNormalizer, checkSampleRequest, checkScoreRequest, type CheckpointRef, type Completion, Engine, EngineFailed, type EngineInfo, GradientNotFinite, type OptimStep, type SampleRequest, type ScoreRequest } from '../engine.js';
 import { gradientNorm, type Moments, stepAdamW, zeroMoments } from './adamw.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { Decoder } from './decoder.js';
 import { evaluateRow } from './losses.js';
 import { toMatrices } from './parameters.js';
 import { InOrder } from './in-order.js';
-import { checkLossBatch, checkSampleRequest, checkScoreRequest, type ReferenceBatch, targetRow } from './requests.js';
+import { type ReferenceBatch, roundBatch, targetRow } from './requests.js';
 import { complete } from './sampler.js';
 import { type ExactTargetBlock, roundBlock, scoreSequence } from './scorer.js';
 import { type Matrix, Tape } from './tape.js';
@@ -44,7 +43,7 @@ export class ReferenceEngine extends Engine {
 
   override async forward(batch: ReferenceBatch, loss: LossSpec, signal?: AbortSignal): Promise<LossSums> {
     return await this.#run(async () => {
-      checkLossBatch(batch, loss, this.#decoder.config);
+      checkLossBatch(roundBatch(batch), loss, this.#decoder.config);
       await this.#turn('forward', signal);
       const logits_RV = this.#decoder.logits(new Tape(), batch, batch.rows_R);
       return evaluateRows(batch, loss, { logits_RV, normalizer: 1 });
@@ -53,8 +52,8 @@ export class ReferenceEngine extends Engine {
 
   override async forwardBackward(batch: ReferenceBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums> {
     return await this.#run(async () => {
-      checkLossBatch(batch, loss, this.#decoder.config);
-      if (!(normalizer > 0 && normalizer < Infinity)) throw new BatchInvalid(`the normalizer is ${normalizer}; it must be finite and > 0`);
+      checkLossBatch(roundBatch(batch), loss, this.#decoder.config);
+      checkNormalizer(normalizer);
       await this.#turn('forwardBackward', signal);
       const tape = new Tape();
       const logits_RV = this.#decoder.logits(tape, batch, batch.rows_R);
