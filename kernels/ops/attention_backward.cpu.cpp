@@ -2,6 +2,7 @@
 //   dk and dv of the block stay in cache while dq of the whole sequence gathers in scratch. Every sum has one fixed order.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include "core/lanes.h"
 #include "core/parallel.h"
 #include "core/tile_gemm.h"
