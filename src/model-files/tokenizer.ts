@@ -40,7 +40,7 @@ export class Tokenizer {
   encode(text: string): TokenIds {
     const { ids, tokens }: { ids: (number | undefined)[]; tokens: string[] } = this.hub.encode(text, { add_special_tokens: false });
     return Int32Array.from(ids, (id, at) => {
-      if (id === undefined) throw new TokenizerInvalid(`the vocabulary has no id for ${JSON.stringify(tokens[at])} and names no unknown token`);
+      if (id === undefined) throw new TokenizerInvalid(`the vocabulary has no id for ${JSON.stringify(tokens[at])}`);
       return id;
     });
   }
