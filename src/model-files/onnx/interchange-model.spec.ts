@@ -64,6 +64,12 @@ describe.each([
     expect(session.outputNames).toEqual(['logits', ...layers.flatMap((i) => [`present.${i}.key`, `present.${i}.value`])]);
   });
 
+  it('names its sizes so that transformers.js can make an empty cache', () => {
+    for (const input of session.inputMetadata.filter(({ name }) => name.startsWith('past_key_values'))) {
+      expect(input).toMatchObject({ isTensor: true, type: 'float32', shape: ['batch_size', model.kvHeads, 'past_sequence_length', model.headDim] });
+    }
+  });
+
   it('gives the logits of a float64 forward', async () => {
     const [logits] = await logitsOf([LONG], 'right');
     expectClose(logits, llama.logits(LONG));

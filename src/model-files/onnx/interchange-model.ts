@@ -26,22 +26,23 @@ export async function writeInterchangeModel(modelDir: string, outDir: string = m
   }
 }
 
+// The names of sizes are part of the form: transformers.js makes the first, empty cache by looking up `batch_size` and taking every other name for 0.
 function interchangeGraph(decoder: Decoder): GraphBuilder {
   const { layers, kvHeads, headDim, hiddenSize, vocabSize } = decoder.config;
   const graph = new GraphBuilder('limbeck_interchange');
-  const inputIds_BS = graph.input('input_ids', 'int64', ['batch', 'sequence']);
-  const attentionMask = graph.input('attention_mask', 'int64', ['batch', 'total_sequence']);
-  const positionIds_BS = graph.input('position_ids', 'int64', ['batch', 'sequence']);
+  const inputIds_BS = graph.input('input_ids', 'int64', ['batch_size', 'sequence_length']);
+  const attentionMask = graph.input('attention_mask', 'int64', ['batch_size', 'total_sequence_length']);
+  const positionIds_BS = graph.input('position_ids', 'int64', ['batch_size', 'sequence_length']);
   const past = cacheNames('past_key_values', layers);
   const present = cacheNames('present', layers);
-  for (const name of flatNames(past)) graph.input(name, 'float32', ['batch', kvHeads, 'past_sequence', headDim]);
+  for (const name of flatNames(past)) graph.input(name, 'float32', ['batch_size', kvHeads, 'past_sequence_length', headDim]);
   const mask_B1ST = addCausalMask(graph, { inputIds_BS, attentionMask_BT: attentionMask, pastKey: past[0].key });
   const hidden_BSD = addDecoder(graph, decoder, { inputs: { inputIds_BS, positionIds_BS, mask_B1ST, past }, cache: { kind: 'present', layers: present } });
   const logits_NV = addHead(graph, decoder, graph.node('Reshape', [hidden_BSD, graph.ints(-1, hiddenSize)]));
   const shape = graph.node('Concat', [graph.node('Shape', [inputIds_BS]), graph.ints(vocabSize)], { attributes: { axis: { int: 0 } } });
   graph.node('Reshape', [logits_NV, shape], { as: 'logits' });
-  graph.output('logits', 'float32', ['batch', 'sequence', vocabSize]);
-  for (const name of flatNames(present)) graph.output(name, 'float32', ['batch', kvHeads, 'total_sequence', headDim]);
+  graph.output('logits', 'float32', ['batch_size', 'sequence_length', vocabSize]);
+  for (const name of flatNames(present)) graph.output(name, 'float32', ['batch_size', kvHeads, 'total_sequence_length', headDim]);
   return graph;
 }
 
