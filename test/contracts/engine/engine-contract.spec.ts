@@ -1,0 +1,10 @@
+import { HOSTED_NATIVE, NATIVE, REFERENCE } from '../../support/engines.js';
+import { engineContract } from './engine-contract.js';
+
+const FLOAT64 = { gradient: 1e-12, nats: 1e-6, drawsAsScored: 1 };
+/** bf16 activations, whose rounding depends on how many rows are computed together. */
+const BF16 = { gradient: 2e-3, nats: 2e-2, drawsAsScored: 0.95 };
+
+engineContract({ ...REFERENCE, bounds: FLOAT64 });
+engineContract({ ...NATIVE, bounds: BF16 });
+engineContract({ ...HOSTED_NATIVE, bounds: BF16 });
