@@ -15,6 +15,7 @@ import type { DistillationSpec } from './spec.js';
 import { stepMetrics } from './step-metrics.js';
 import { trainStep } from './train-step.js';
 
+/** What the stage `align` works with. */
 export interface AlignJob {
   readonly engine: Engine;
   readonly teacher: TeacherClient;
@@ -80,7 +81,7 @@ async function teach(
   const kept = await journal.find(step, rollouts);
   if (kept) return { samples: kept, seconds: 0 };
   const began = clock();
-  const blocks = await scoreSamples(teacher, rollouts, spec.targets.top_k, signal);
+  const blocks = await scoreSamples(teacher, { samples: rollouts, k: spec.targets.top_k }, signal);
   const seconds = (clock() - began) / 1000;
   return { samples: await journal.keep(step, rollouts, { blocks, seconds }), seconds };
 }

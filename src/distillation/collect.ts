@@ -15,6 +15,7 @@ import type { RunStore } from './store.js';
 /** Answers in a shard: what a crash can lose, and what one request to the teacher client holds. */
 const SHARD_ANSWERS = 32;
 
+/** What to ask of the teacher, and where to keep it. */
 export interface CollectJob {
   readonly store: RunStore;
   readonly teacher: TeacherClient;
@@ -35,6 +36,7 @@ export interface CollectJob {
   readonly onAnswered: (count: number) => void;
 }
 
+/** What the teacher wrote. */
 export interface Collected {
   /** In the order of prompts; `origin` is the prompt's index. */
   readonly samples: readonly ShardSample[];
@@ -127,7 +129,8 @@ async function ask({ teacher, sampling, k, onAnswered }: Pick<CollectJob, 'teach
     const { prompt_T, completion_T, finish, targets } = answer;
     const last = completion_T[completion_T.length - 1];
     if (finish === 'stop' && !sampling.stopIds.includes(last)) {
-      throw new TeacherAnswerInvalid(`the teacher stopped at id ${last}, which is not in the student's set (${sampling.stopIds.join(', ')}); add it to eos_token_id in the student's generation_config.json`);
+      const known = sampling.stopIds.join(', ');
+      throw new TeacherAnswerInvalid(`the teacher stopped at id ${last}, which is not in the student's set (${known}); add it to eos_token_id in the student's generation_config.json`);
     }
     return { origin, prompt_T, completion_T, finish, targets };
   });

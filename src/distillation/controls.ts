@@ -16,6 +16,7 @@ import { evaluateUnigram, Unigram } from './unigram.js';
 /** The `hard` control takes the best of the distill rate times these: the same three-point sweep that chose the rate. */
 const RATE_FACTORS = [1 / 3, 1, 3];
 
+/** How the controls did. */
 export interface ControlsOutcome {
   readonly unigram: Evaluation;
   readonly hard: Evaluation;

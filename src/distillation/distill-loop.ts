@@ -21,6 +21,7 @@ export function planDistill(samples: readonly TargetedSample[], { distill, seed 
   return planSteps({ lossTokens_I, budget: pass * distill.epochs, perStep: distill.loss_tokens_per_step, seed });
 }
 
+/** What the stage `distill` works with. */
 export interface DistillJob {
   readonly engine: Engine;
   readonly desk: LoopDesk;

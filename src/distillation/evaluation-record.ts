@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { meanInterval, meanOf, pairedDifference, type PromptMean } from './bootstrap.js';
 import type { Difference, Evaluation } from './report.js';
-import { accountSchema } from './schemas.js';
+import { accountSchema } from './run-state.js';
 
 const count = z.number().min(0);
 
@@ -25,6 +25,7 @@ export type PromptRecord = z.output<typeof promptRecord>;
 
 /** A committed evaluation, prompt by prompt. */
 export const evaluationRecordSchema = z.strictObject({ label: z.string(), prompts: z.array(promptRecord).min(1), account: accountSchema });
+/** An evaluation, prompt by prompt. */
 export type EvaluationRecord = z.output<typeof evaluationRecordSchema>;
 
 type Column = (record: PromptRecord) => number;

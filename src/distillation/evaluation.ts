@@ -34,6 +34,7 @@ const REVERSE: LossSpec = { kind: 'reverse_kl', truncation: 'tail_bucket' };
 /** Of a prompt without teacher text. */
 export const NO_TEXT: PromptRecord['text'] = { rows: 0, forward_kl: 0, agreement: 0, student_entropy: 0, teacher_entropy: 0, tail_mass: 0 };
 
+/** One evaluation of the bench. */
 export interface EvaluationRequest {
   readonly bench: Bench;
   readonly label: string;
@@ -63,7 +64,7 @@ export async function evaluateStudent(engine: Engine, { bench, label, onAnswered
     onFinished: onAnswered,
   };
   const rollouts = await rollOut(engine, request, signal);
-  const blocks = await scoreSamples(bench.teacher, rollouts, bench.k, signal);
+  const blocks = await scoreSamples(bench.teacher, { samples: rollouts, k: bench.k }, signal);
   const scored = rollouts.map((rollout, index) => ({ ...rollout, targets: blocks[index] }));
   const rolloutRows = await rowsOf(engine, { samples: scored, loss: REVERSE, microBatchTokens: bench.microBatchTokens }, signal);
   const records = scored.map((rollout, index) => ({

@@ -1,5 +1,6 @@
 /** The stages of a run, in order; `evaluate` comes three times. */
 export const STAGES = ['validate', 'collect', 'distill', 'align', 'evaluate', 'export', 'controls'] as const;
+/** The name of a stage. */
 export type Stage = (typeof STAGES)[number];
 
 /** One record of `metrics.jsonl`: what a training step measured, means over its loss tokens, in nats where not said otherwise. */

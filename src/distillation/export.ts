@@ -7,8 +7,7 @@ import { StateDamaged } from './distillation.errors.js';
 import type { Ground } from './ground.js';
 import { checkInterchange, describeAgreement } from './interchange-check.js';
 import { modelCard, type ModelCardFacts } from './model-card.js';
-import { readState, writeState } from './run-state.js';
-import { accountSchema } from './schemas.js';
+import { accountSchema, readState, writeState } from './run-state.js';
 import { runStage } from './stages.js';
 
 const STATE_FILE = 'state/export.json';
@@ -20,8 +19,10 @@ const exportState = z.strictObject({
   onnx: z.strictObject({ positions: z.number(), mean_abs: z.number(), max_abs: z.number(), greedy_differences: z.number() }).optional(),
   account: accountSchema,
 });
+/** A committed export. */
 export type ExportState = z.output<typeof exportState>;
 
+/** What the export needs beside the engine. */
 export interface ExportFacts extends Pick<ModelCardFacts, 'evaluation'> {
   /** Text on which engine and ONNX model are compared. */
   readonly samples: readonly Sample[];

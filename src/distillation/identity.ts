@@ -26,6 +26,7 @@ const NAMES: Readonly<Record<keyof RunIdentity, string>> = {
   template: 'the chat template',
 };
 
+/** What a run's identity is made of. */
 export interface IdentityParts {
   readonly spec: Spec;
   readonly tokenizer: RunTokenizer;

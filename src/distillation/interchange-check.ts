@@ -8,6 +8,7 @@ import { ExportDisagrees } from './distillation.errors.js';
 /** Runs an interchange model over sequences, as `runInterchange` of model-files does. */
 export type InterchangeRunner = (job: Parameters<typeof runInterchange>[0]) => ReturnType<typeof runInterchange>;
 
+/** An exported model and the engine it came from. */
 export interface InterchangeCheck {
   readonly engine: Engine;
   readonly run: InterchangeRunner;
@@ -32,7 +33,8 @@ export async function checkInterchange({ engine, run, modelPath, samples }: Inte
 
 /** The numbers of an agreement in one line. */
 export function describeAgreement({ positions, meanAbs, maxAbs, greedyDifferences, forbiddenDifferences }: Agreement): string {
-  return `engine and ONNX model over ${positions} tokens: |dlogp| mean ${meanAbs.toExponential(1)}, max ${maxAbs.toExponential(1)}, greedy ids differ at ${greedyDifferences}, forbidden at ${forbiddenDifferences}`;
+  const distance = `|dlogp| mean ${meanAbs.toExponential(1)}, max ${maxAbs.toExponential(1)}`;
+  return `engine and ONNX model over ${positions} tokens: ${distance}, greedy ids differ at ${greedyDifferences}, forbidden at ${forbiddenDifferences}`;
 }
 
 function endOf({ prompt_T, completion_T }: Sample): ScoreSequence {

@@ -6,6 +6,7 @@ import { samplesHash } from './rollouts.js';
 import { decodeShard, encodeShard, type ShardSample } from './shards.js';
 import type { RunStore } from './store.js';
 
+/** Whose replies the journal keeps, and where. */
 export interface JournalOptions {
   readonly store: RunStore;
   readonly identity: RunIdentity;

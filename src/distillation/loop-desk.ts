@@ -4,8 +4,7 @@ import type { Clock } from './context.js';
 import { rateOf, type RunEvent, type StepMetrics } from './events.js';
 import { MetricsLog } from './metrics-log.js';
 import type { StageAccount } from './report.js';
-import { addCosts, NO_COST, readState, writeState } from './run-state.js';
-import { accountSchema } from './schemas.js';
+import { accountSchema, addCosts, NO_COST, readState, writeState } from './run-state.js';
 import type { CheckpointEvery } from './spec.js';
 import type { RunStore } from './store.js';
 
@@ -24,6 +23,7 @@ const loopState = z.strictObject({
 });
 type LoopState = z.output<typeof loopState>;
 
+/** Whose books a desk keeps, and where. */
 export interface DeskOptions {
   readonly store: RunStore;
   readonly engine: Engine;
@@ -75,10 +75,12 @@ export class LoopDesk {
     return this.#step + 1;
   }
 
+  /** Whether all steps of the stage are behind a committed checkpoint. */
   get isDone(): boolean {
     return this.#committed?.done === true;
   }
 
+  /** The stage's cost so far, earlier attempts' included as far as they reached a checkpoint. */
   get account(): StageAccount {
     return this.#account;
   }

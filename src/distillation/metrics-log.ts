@@ -8,6 +8,7 @@ const ORDER: readonly StepMetrics['stage'][] = ['distill', 'align'];
 export class MetricsLog {
   constructor(private readonly store: RunStore) {}
 
+  /** Adds a record; it is durable on return. */
   async add(metrics: StepMetrics): Promise<void> {
     await this.store.append(FILE, Buffer.from(`${JSON.stringify(metrics)}\n`));
   }
@@ -24,6 +25,6 @@ export class MetricsLog {
 
 function comesBefore(line: string, stage: StepMetrics['stage'], firstStep: number): boolean {
   const [, name, step] = /^\{"stage":"(distill|align)","step":(\d+),/.exec(line) ?? [];
-  const place = ORDER.findIndex((known) => known === name);
-  return place < ORDER.indexOf(stage) || (name === stage && Number(step) < firstStep);
+  if (name === stage) return Number(step) < firstStep;
+  return ORDER.slice(0, ORDER.indexOf(stage)).some((earlier) => earlier === name);
 }

@@ -1,6 +1,7 @@
 import type { Evaluation, RunReport } from './report.js';
 import type { Spec } from './spec.js';
 
+/** What a model card tells. */
 export interface ModelCardFacts {
   readonly spec: Spec;
   readonly teacherFingerprint: string;

@@ -8,6 +8,7 @@ export interface PlannedStep {
   readonly lossTokens: number;
 }
 
+/** What a training stage is to be cut into steps by. */
 export interface PlanRequest {
   /** Loss tokens of each sample, each > 0. */
   readonly lossTokens_I: readonly number[];
@@ -25,7 +26,7 @@ export interface PlanRequest {
  */
 export function planSteps({ lossTokens_I, budget, perStep, seed }: PlanRequest): PlannedStep[] {
   const count = Math.max(1, Math.round(budget / perStep));
-  const steps = Array.from({ length: count }, () => ({ samples: [] as number[], lossTokens: 0 }));
+  const steps: { samples: number[]; lossTokens: number }[] = Array.from({ length: count }, () => ({ samples: [], lossTokens: 0 }));
   let passed = 0;
   for (const sample of shuffledPasses(lossTokens_I.length, { seed, stage: STREAMS.shuffle })) {
     const middle = passed + lossTokens_I[sample] / 2;

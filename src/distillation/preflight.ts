@@ -90,13 +90,17 @@ function longestSequence({ spec, training, heldOut }: Subject): number {
 function checkStudentLength(subject: Subject): Check {
   const needed = longestSequence(subject);
   const { maxPositions } = subject.config;
-  if (needed > maxPositions) throw new PreflightFailed('student length', `prompts and answers reach ${needed} tokens, the student has ${maxPositions} positions`, 'lower max_tokens or shorten the prompts');
+  if (needed > maxPositions) {
+    throw new PreflightFailed('student length', `prompts and answers reach ${needed} tokens, the student has ${maxPositions} positions`, 'lower max_tokens or shorten the prompts');
+  }
   return { name: 'student length', verdict: 'passed', found: `${needed} of ${maxPositions} tokens` };
 }
 
 function checkTeacherLength(subject: Subject, { maxLength }: TeacherCapabilities): Check {
   const needed = longestSequence(subject);
-  if (needed > maxLength) throw new PreflightFailed('teacher length', `prompts and answers reach ${needed} tokens, the teacher takes ${maxLength}`, 'lower max_tokens, or serve the teacher with a longer context');
+  if (needed > maxLength) {
+    throw new PreflightFailed('teacher length', `prompts and answers reach ${needed} tokens, the teacher takes ${maxLength}`, 'lower max_tokens, or serve the teacher with a longer context');
+  }
   return { name: 'teacher length', verdict: 'passed', found: `${needed} of ${maxLength} tokens` };
 }
 

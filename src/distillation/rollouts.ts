@@ -17,6 +17,7 @@ export function plainSampling(maxTokens: number, stopIds: readonly number[]): Sa
   return { temperature: 1, topP: 1, topK: 0, maxTokens, stopIds };
 }
 
+/** What the student is to answer, and how. */
 export interface RollOutRequest {
   readonly prompts: readonly TokenIds[];
   readonly sampling: Sampling;
@@ -41,7 +42,7 @@ export async function rollOut(engine: Engine, { prompts, sampling, key, onFinish
 }
 
 /** Has the teacher score every completion id of given samples; in their order. */
-export async function scoreSamples(teacher: TeacherClient, samples: readonly Sample[], k: number, signal?: AbortSignal): Promise<TargetBlock[]> {
+export async function scoreSamples(teacher: TeacherClient, { samples, k }: { samples: readonly Sample[]; k: number }, signal?: AbortSignal): Promise<TargetBlock[]> {
   const blocks = new Map<number, TargetBlock>();
   const sequences = samples.map(({ prompt_T, completion_T }) => ({ ids_T: Int32Array.of(...prompt_T, ...completion_T), from: prompt_T.length }));
   for await (const block of teacher.score(sequences, k, signal)) blocks.set(block.index, block);

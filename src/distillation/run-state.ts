@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { StateDamaged } from './distillation.errors.js';
 import type { StageAccount } from './report.js';
 import type { RunStore } from './store.js';
@@ -16,6 +16,9 @@ export async function readState<Schema extends z.ZodType>(store: RunStore, name:
 export async function writeState(store: RunStore, name: string, value: object): Promise<void> {
   await store.write(name, Buffer.from(`${JSON.stringify(value, undefined, 2)}\n`));
 }
+
+/** What a stage cost, as state files hold it. */
+export const accountSchema = z.strictObject({ seconds: z.number().min(0), tokens: z.int().min(0), teacher_calls: z.int().min(0) });
 
 /** Costs of nothing. */
 export const NO_COST: StageAccount = { seconds: 0, tokens: 0, teacher_calls: 0 };

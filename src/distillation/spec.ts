@@ -122,7 +122,9 @@ const spec = z.strictObject({
 
 /** A whole run, every default filled in; field names are those of the YAML. Paths and addresses are as written, not resolved. */
 export type Spec = z.output<typeof spec>;
+/** The field `method.distillation` of the spec. */
 export type DistillationSpec = Spec['method']['distillation'];
+/** AdamW and its schedule. */
 export type OptimizerSpec = DistillationSpec['optimizer'];
 /** How often a loop writes a checkpoint. */
 export type CheckpointEvery = DistillationSpec['checkpoint_every'];

@@ -4,6 +4,7 @@ import { Aborted } from '../common/errors.js';
 import { packBatch, tokensOf, type TargetedSample } from './packing.js';
 import { cutMicroBatches } from './plan.js';
 
+/** One optimiser step. */
 export interface TrainStep {
   readonly samples: readonly TargetedSample[];
   /** Completion tokens of all samples: the weight of the step. */
@@ -14,6 +15,7 @@ export interface TrainStep {
   readonly microBatchTokens: number;
 }
 
+/** What a step measured on its way. */
 export interface TrainedStep {
   /** Mean over the step's rows of each metric; NaN where the loss gives the engine no teacher. */
   readonly means: Readonly<Record<RowMetric, number>>;

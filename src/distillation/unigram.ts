@@ -30,6 +30,7 @@ export class Unigram {
     this.#best = this.#probs_V.indexOf(this.#probs_V.reduce((most, prob) => Math.max(most, prob), 0));
   }
 
+  /** Natural log of an id's probability. */
   logProb(id: number): number {
     return Math.log(this.#probs_V[id]);
   }
@@ -71,7 +72,7 @@ export class Unigram {
 export async function evaluateUnigram(unigram: Unigram, bench: Bench, signal?: AbortSignal): Promise<EvaluationRecord> {
   const began = bench.clock();
   const rollouts = bench.prompts.map(({ ids_T }, sample) => writeRollout(unigram, bench, { prompt_T: ids_T, sample }));
-  const blocks = await scoreSamples(bench.teacher, rollouts, bench.k, signal);
+  const blocks = await scoreSamples(bench.teacher, { samples: rollouts, k: bench.k }, signal);
   const texts = new Map(bench.teacherText.map(({ origin, targets }) => [origin, unigram.compare(targets)]));
   const prompts = rollouts.map((rollout, index) => ({
     text: texts.get(index) ?? NO_TEXT,
