@@ -1,34 +1,34 @@
-import type { ModelConfig } from '../config.js';
+import { AppError } from '../../common/errors.js';
 import { toFloat32, type ModelDirectory } from '../model-directory.js';
+import { expectedTensors } from '../parameters.js';
 import type { GraphBuilder, Value } from './graph-builder.js';
 
 /** The weights of a model directory as float32 tensors of a graph, each stored once and read only when the file is written. */
 export class DecoderWeights {
-  private readonly config: ModelConfig;
+  private readonly shapes: ReadonlyMap<string, readonly number[]>;
 
   constructor(private readonly model: ModelDirectory) {
-    this.config = model.config;
+    this.shapes = expectedTensors(model.config);
   }
 
   /** [V, D] */
   embedding(graph: GraphBuilder): Value {
-    return this.matrix(graph, 'model.embed_tokens.weight', [this.config.vocabSize, this.config.hiddenSize]);
+    return this.asItLies(graph, 'model.embed_tokens.weight');
   }
 
   /** [V, D]; the embedding itself when the model ties them. */
   head(graph: GraphBuilder): Value {
-    if (this.config.tiedEmbeddings) return this.embedding(graph);
-    return this.matrix(graph, 'lm_head.weight', [this.config.vocabSize, this.config.hiddenSize]);
+    return this.model.config.tiedEmbeddings ? this.embedding(graph) : this.asItLies(graph, 'lm_head.weight');
   }
 
   /** [D] */
   norm(graph: GraphBuilder, module: string): Value {
-    return this.matrix(graph, `${module}.weight`, [this.config.hiddenSize]);
+    return this.asItLies(graph, `${module}.weight`);
   }
 
   /** [in, out], for MatMul: the transpose of the Hugging Face tensor, so it bears another name. */
   linear(graph: GraphBuilder, module: string): Value {
-    const [outSize, inSize] = this.linearShape(module.slice(module.lastIndexOf('.') + 1));
+    const [outSize, inSize] = this.shape(`${module}.weight`);
     return graph.stored({
       name: `${module}.MatMul.weight`,
       elementType: 'float32',
@@ -43,36 +43,34 @@ export class DecoderWeights {
   }
 
   private rotation(graph: GraphBuilder, name: string, wave: (angle: number) => number): Value {
-    const { maxPositions, headDim, ropeTheta } = this.config;
+    const { maxPositions, headDim, ropeTheta } = this.model.config;
     const half = headDim / 2;
     const table = (): Float32Array =>
       Float32Array.from({ length: maxPositions * half }, (_, at) => wave(Math.floor(at / half) * ropeTheta ** (-(at % half) / half)));
     return graph.stored({ name, elementType: 'float32', dims: [maxPositions, half], read: () => Promise.resolve(asBytes(table())) });
   }
 
-  private matrix(graph: GraphBuilder, name: string, dims: readonly number[]): Value {
-    return graph.stored({ name, elementType: 'float32', dims, read: async () => asBytes(await this.floats(name)) });
+  private asItLies(graph: GraphBuilder, name: string): Value {
+    return graph.stored({ name, elementType: 'float32', dims: this.shape(name), read: async () => asBytes(await this.floats(name)) });
+  }
+
+  private shape(name: string): readonly number[] {
+    const shape = this.shapes.get(name);
+    if (!shape) throw new OnnxTensorMissing(name);
+    return shape;
   }
 
   private async floats(name: string): Promise<Float32Array> {
     return toFloat32(await this.model.tensor(name));
   }
+}
 
-  private linearShape(projection: string): readonly [outSize: number, inSize: number] {
-    const { hiddenSize, intermediateSize, heads, kvHeads, headDim } = this.config;
-    switch (projection) {
-      case 'q_proj':
-        return [heads * headDim, hiddenSize];
-      case 'k_proj':
-      case 'v_proj':
-        return [kvHeads * headDim, hiddenSize];
-      case 'o_proj':
-        return [hiddenSize, heads * headDim];
-      case 'down_proj':
-        return [hiddenSize, intermediateSize];
-      default:
-        return [intermediateSize, hiddenSize];
-    }
+/** A builder's mistake: no model of this configuration has such a tensor. */
+class OnnxTensorMissing extends AppError {
+  readonly code = 'model_files.onnx_tensor_missing';
+  readonly kind = 'bug';
+  constructor(name: string) {
+    super(`a graph asks for ${name}, which models of this configuration do not have`);
   }
 }
 

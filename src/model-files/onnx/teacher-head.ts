@@ -89,37 +89,47 @@ function addLogSumExp(graph: GraphBuilder, { max_R1, shifted_RW }: Shifted): voi
   graph.node('Squeeze', [graph.node('Add', [max_R1, log_R1]), graph.ints(1)], { as: 'log_sum_exp' });
 }
 
-/**
- * Inverse CDF in ascending order of ids: the first id whose running mass exceeds `uniform` times the total; first the block, then the id in it.
- */
+/** Inverse CDF in ascending order of ids: the first id whose running mass exceeds `uniform` times the total; first its block, then its place in it. */
 function addDraw(graph: GraphBuilder, { shifted_RW }: Shifted, { temperature_R, uniform_R }: TeacherHeadInputs): void {
   const temperature_R1 = graph.node('Unsqueeze', [temperature_R, graph.ints(1)], { as: 'temperature_R1' });
+  const uniform_R1 = toFloat64(graph, graph.node('Unsqueeze', [uniform_R, graph.ints(1)]));
   const { each_RbB, sums_Rb } = addMasses(graph, graph.node('Div', [shifted_RW, temperature_R1]), 'tempered');
   const running_Rb = addRunningSum(graph, sums_Rb);
-  const uniform_R1 = toFloat64(graph, graph.node('Unsqueeze', [uniform_R, graph.ints(1)]));
-  const block_R1 = addFirstAbove(graph, running_Rb, graph.node('Mul', [uniform_R1, addLast(graph, running_Rb)], { as: 'goal_R1' }));
-  const rest_R1 = addRest(graph, { running_Rb, sums_Rb, block_R1 });
-  const each_RB = graph.node('GatherND', [each_RbB, block_R1], { attributes: { batch_dims: { int: 1 } }, as: 'drawn_block_RB' });
-  const running_RB = addRunningSum(graph, toFloat64(graph, each_RB));
-  const inside_R1 = addFirstAbove(graph, running_RB, graph.node('Mul', [rest_R1, addLast(graph, running_RB)]));
-  const ids_R1 = graph.node('Add', [graph.node('Mul', [block_R1, graph.int(BLOCK)]), inside_R1]);
+  const block = addFirstAbove(graph, running_Rb, uniform_R1);
+  const each_RB = graph.node('GatherND', [each_RbB, block.index_R1], { attributes: { batch_dims: { int: 1 } }, as: 'drawn_block_RB' });
+  const share_R1 = addShareOfBlock(graph, { running_Rb, sums_Rb, ...block });
+  const place = addFirstAbove(graph, addRunningSum(graph, toFloat64(graph, each_RB)), share_R1);
+  const ids_R1 = graph.node('Add', [graph.node('Mul', [block.index_R1, graph.int(BLOCK)]), place.index_R1]);
   graph.node('Squeeze', [ids_R1, graph.ints(1)], { as: 'sampled_ids' });
 }
 
-/** How far into its block the goal lies, as a share of the block's mass: the block's own sum and its running sum are rounded differently. */
-function addRest(graph: GraphBuilder, draw: { readonly running_Rb: Value; readonly sums_Rb: Value; readonly block_R1: Value }): Value {
-  const pick = (values_Rb: Value): Value => graph.node('GatherElements', [values_Rb, draw.block_R1], { attributes: { axis: { int: 1 } } });
-  const mass = pick(draw.sums_Rb);
-  const before = graph.node('Sub', [pick(draw.running_Rb), mass]);
-  return graph.node('Div', [graph.node('Sub', ['goal_R1', before]), mass]);
+interface BlockDraw extends Found {
+  readonly running_Rb: Value;
+  readonly sums_Rb: Value;
 }
 
-/** How many running sums are at most the goal, int64 [R, 1]; never past the last entry that adds mass, however the goal was rounded. */
-function addFirstAbove(graph: GraphBuilder, running_RM: Value, goal_R1: Value): Value {
-  const reached = graph.node('LessOrEqual', [running_RM, goal_R1]);
-  const more = graph.node('Less', [running_RM, addLast(graph, running_RM)]);
-  const counted = graph.node('Cast', [graph.node('And', [reached, more])], { attributes: { to: { int: ELEMENT_TYPES.int64 } } });
-  return graph.node('ReduceSum', [counted, graph.ints(1)]);
+/** How far into its block the goal lies, as a share of the block: the block's own sum and the running sum inside it are rounded differently. */
+function addShareOfBlock(graph: GraphBuilder, { running_Rb, sums_Rb, index_R1, goal_R1 }: BlockDraw): Value {
+  const pick = (values_Rb: Value): Value => graph.node('GatherElements', [values_Rb, index_R1], { attributes: { axis: { int: 1 } } });
+  const mass = pick(sums_Rb);
+  const before = graph.node('Sub', [pick(running_Rb), mass]);
+  return graph.node('Div', [graph.node('Sub', [goal_R1, before]), mass]);
+}
+
+interface Found {
+  /** int64 [R, 1] */
+  readonly index_R1: Value;
+  /** float64 [R, 1], the running sum that was looked for. */
+  readonly goal_R1: Value;
+}
+
+/** The first entry whose running sum exceeds this share of the last; however the goal is rounded, never one past the last that adds to the sum. */
+function addFirstAbove(graph: GraphBuilder, running_RM: Value, share_R1: Value): Found {
+  const total_R1 = addLast(graph, running_RM);
+  const goal_R1 = graph.node('Mul', [share_R1, total_R1]);
+  const reached = graph.node('And', [graph.node('LessOrEqual', [running_RM, goal_R1]), graph.node('Less', [running_RM, total_R1])]);
+  const counted = graph.node('Cast', [reached], { attributes: { to: { int: ELEMENT_TYPES.int64 } } });
+  return { index_R1: graph.node('ReduceSum', [counted, graph.ints(1)]), goal_R1 };
 }
 
 function addRunningSum(graph: GraphBuilder, values_RM: Value): Value {
