@@ -51,9 +51,9 @@ export function chooseId(view: RowView, sampling: Drawing, uniform: number): Cho
   return { id: rows.topIds_RK[index * k + rank], logProb: logProb(view, rows.topLogits_RK[index * k + rank]) };
 }
 
-/** Natural log of the probability that belongs to a logit of the row, at most 0. */
+/** Natural log of the probability that belongs to a logit of the row, at most 0, in float32: one number for an id wherever it is told. */
 export function logProb({ rows, index }: RowView, logit: number): number {
-  return Math.min(0, logit - rows.logSumExp_R[index]);
+  return Math.fround(Math.min(0, logit - rows.logSumExp_R[index]));
 }
 
 /** The rank, 0 for the best, of the id that is drawn from the truncated distribution. */

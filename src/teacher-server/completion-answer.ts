@@ -20,24 +20,16 @@ export interface AnsweredRequest {
 /** The JSON body of vLLM's CompletionResponse. */
 export function completionJson(model: ServedModel, answered: AnsweredRequest): string {
   const { id, created, request, asks, answers } = answered;
-  const choices = answers.map((answer, index) => new ChoiceWriter(model, request).json(index, asks[index], answer));
-  withPromptScoresOfFirst(choices, request.n ?? 1);
+  const n = request.n ?? 1;
+  const writer = new ChoiceWriter(model, request);
+  // A prompt is scored once, with its first sample, and its scores stand in each of its choices.
+  const promptLogprobs = answers.map((answer, index) => (index % n === 0 ? writer.promptLogprobs(asks[index], answer) : ''));
+  const choices = answers.map((answer, index) => `${writer.fields(index, asks[index], answer).slice(0, -1)},"prompt_logprobs":${promptLogprobs[index - (index % n)]}}`);
   const prompt_tokens = asks.filter((ask) => ask.key.sample === 0).reduce((sum, ask) => sum + ask.prompt_T.length, 0);
   const completion_tokens = answers.reduce((sum, answer) => sum + answer.completion.length, 0);
   const head = JSON.stringify({ id, object: 'text_completion', created, model: model.name });
   const usage = JSON.stringify({ prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens });
-  const body = choices.map(({ fields, promptLogprobs }) => `${fields.slice(0, -1)},"prompt_logprobs":${promptLogprobs}}`);
-  return `${head.slice(0, -1)},"choices":[${body.join(',')}],"usage":${usage}}`;
-}
-
-interface ChoiceJson {
-  readonly fields: string;
-  promptLogprobs: string;
-}
-
-// A prompt is scored once and its scores stand in each of its choices.
-function withPromptScoresOfFirst(choices: ChoiceJson[], n: number): void {
-  choices.forEach((choice, index) => (choice.promptLogprobs = choices[index - (index % n)].promptLogprobs));
+  return `${head.slice(0, -1)},"choices":[${choices.join(',')}],"usage":${usage}}`;
 }
 
 class ChoiceWriter {
@@ -46,11 +38,12 @@ class ChoiceWriter {
     private readonly request: CompletionRequest,
   ) {}
 
-  json(index: number, ask: SequenceAsk, answer: SequenceAnswer): ChoiceJson {
+  /** A JSON object of everything but the prompt's log-probs. */
+  fields(index: number, ask: SequenceAsk, answer: SequenceAnswer): string {
     const { completion, finish } = answer;
     const ending = completion[completion.length - 1];
     const spoken = finish === 'stop' ? completion.slice(0, -1) : completion;
-    const fields = JSON.stringify({
+    return JSON.stringify({
       index,
       text: this.model.tokenizer.decode(Int32Array.from(spoken), { skipSpecial: this.request.skip_special_tokens === false ? 'keep' : 'skip' }),
       logprobs: this.request.logprobs === null || this.request.logprobs === undefined ? null : this.logprobs(answer.scores),
@@ -59,7 +52,16 @@ class ChoiceWriter {
       token_ids: this.request.return_token_ids ? completion : null,
       prompt_token_ids: this.request.return_token_ids ? Array.from(ask.prompt_T) : null,
     });
-    return { fields, promptLogprobs: this.promptLogprobs(ask, answer) };
+  }
+
+  /** Written by hand: JavaScript objects sort keys that are numbers, and clients of vLLM may rely on the actual id standing first. */
+  promptLogprobs({ promptLogprobs }: SequenceAsk, { promptScores }: SequenceAnswer): string {
+    if (promptLogprobs === undefined) return 'null';
+    const positions = promptScores.map((score) => {
+      const entries = candidates(score).map(({ id, logProb, rank }) => `"${id}":{"logprob":${sent(logProb)},"rank":${rank},"decoded_token":${JSON.stringify(this.model.textOf(id))}}`);
+      return `{${entries.join(',')}}`;
+    });
+    return `[${['null', ...positions].join(',')}]`;
   }
 
   private logprobs(scores: readonly PositionScore[]): object {
@@ -71,16 +73,6 @@ class ChoiceWriter {
       tokens,
       top_logprobs: scores.map((score) => Object.fromEntries(candidates(score).map(({ id, logProb }) => [this.name(id), sent(logProb)]))),
     };
-  }
-
-  /** Written by hand: JavaScript objects sort keys that are numbers, and clients of vLLM may rely on the actual id standing first. */
-  private promptLogprobs({ promptLogprobs }: SequenceAsk, { promptScores }: SequenceAnswer): string {
-    if (promptLogprobs === undefined) return 'null';
-    const positions = promptScores.map((score) => {
-      const entries = candidates(score).map(({ id, logProb, rank }) => `"${id}":{"logprob":${sent(logProb)},"rank":${rank},"decoded_token":${JSON.stringify(this.model.textOf(id))}}`);
-      return `{${entries.join(',')}}`;
-    });
-    return `[${['null', ...positions].join(',')}]`;
   }
 
   private name(id: number): string {

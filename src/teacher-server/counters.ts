@@ -1,6 +1,6 @@
 /** What the server has been asked and has answered since it started. */
 export class TeacherCounters {
-  private readonly counts = new Map<CounterName, number>(Object.keys(HELP).map((name) => [name as CounterName, 0]));
+  private readonly counts = new Map<string, number>();
 
   add(name: CounterName, amount = 1): void {
     this.counts.set(name, (this.counts.get(name) ?? 0) + amount);
@@ -8,7 +8,7 @@ export class TeacherCounters {
 
   /** @param gauges what is the case now. @returns Prometheus text format 0.0.4. */
   text(gauges: { readonly waiting: number; readonly running: number }): string {
-    const counters = [...this.counts].map(([name, value]) => metric(`limbeck_teacher_${name}_total`, HELP[name], { type: 'counter', value }));
+    const counters = Object.entries(HELP).map(([name, help]) => metric(`limbeck_teacher_${name}_total`, help, { type: 'counter', value: this.counts.get(name) ?? 0 }));
     return [
       ...counters,
       metric('limbeck_teacher_sequences_waiting', 'Sequences that wait for a place.', { type: 'gauge', value: gauges.waiting }),

@@ -49,6 +49,5 @@ function typeOf(status: number): string {
 /** What Nest (no such route) and the body parser (malformed, too large) raise. */
 function statusOfForeign(error: unknown): number {
   if (error instanceof HttpException) return error.getStatus();
-  const isNumbered = error instanceof Error && 'status' in error && typeof error.status === 'number';
-  return isNumbered ? (error.status as number) : 500;
+  return error instanceof Error && 'status' in error && typeof error.status === 'number' ? error.status : 500;
 }

@@ -123,7 +123,7 @@ describe('refusals of POST /v1/completions', () => {
 });
 
 describe('keys', () => {
-  it.each([
+  it.each<{ name: string; headers: Record<string, string> }>([
     { name: 'no key', headers: {} },
     { name: 'another key', headers: { authorization: 'Bearer another' } },
     { name: 'a longer key', headers: { authorization: `Bearer ${KEY}s` } },

@@ -62,7 +62,7 @@ export class Scheduler {
       this.groups.add(group);
       signal.addEventListener('abort', () => this.abandon(group), { once: true });
       this.waiting.push(...sequences);
-      this.loop ??= this.work().finally(() => (this.loop = undefined));
+      this.loop ??= this.work();
     });
   }
 
@@ -93,6 +93,8 @@ export class Scheduler {
         this.failAll(error);
       }
     }
+    // In the same turn as the check above, so that whoever asks next starts anew.
+    this.loop = undefined;
   }
 
   private async runOnce(chosen: readonly Sequence[]): Promise<void> {

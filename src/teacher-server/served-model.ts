@@ -14,19 +14,25 @@ export class ServedModel {
   private template: Promise<ChatTemplate> | undefined;
 
   private constructor(
-    private readonly dir: string,
-    readonly name: string,
+    private readonly settings: TeacherSettings,
     readonly config: ModelConfig,
     readonly tokenizer: Tokenizer,
-    /** Longest sequence in tokens, prompt and completion together. */
-    readonly maxLength: number,
   ) {}
 
+  /** Reads the directory's configuration and tokenizer, not its weights. @throws the refusals of the model directory. */
   static async open(settings: TeacherSettings): Promise<ServedModel> {
-    const { modelDir, modelName, maxModelLen } = settings;
-    const [config, tokenizer] = await Promise.all([readModelConfig(modelDir), Tokenizer.load(modelDir)]);
-    const maxLength = Math.min(maxModelLen ?? DEFAULT_MAX_LENGTH, config.maxPositions);
-    return new ServedModel(modelDir, modelName ?? basename(resolve(modelDir)), config, tokenizer, maxLength);
+    const [config, tokenizer] = await Promise.all([readModelConfig(settings.modelDir), Tokenizer.load(settings.modelDir)]);
+    return new ServedModel(settings, config, tokenizer);
+  }
+
+  /** What requests give as `model`. */
+  get name(): string {
+    return this.settings.modelName ?? basename(resolve(this.settings.modelDir));
+  }
+
+  /** Longest sequence in tokens, prompt and completion together. */
+  get maxLength(): number {
+    return Math.min(this.settings.maxModelLen ?? DEFAULT_MAX_LENGTH, this.config.maxPositions);
   }
 
   /** @throws ModelNotServed unless the request names this model or none. */
@@ -36,7 +42,7 @@ export class ServedModel {
 
   /** The chat as text, with the assistant's turn opened on `add`. @throws ChatTemplateInvalid also when the model has no template: it can be served without. */
   async renderChat(messages: readonly ChatMessage[], addGenerationPrompt: 'add' | 'omit'): Promise<string> {
-    this.template ??= ChatTemplate.load(this.dir);
+    this.template ??= ChatTemplate.load(this.settings.modelDir);
     return (await this.template).render(messages, { addGenerationPrompt });
   }
 

@@ -82,6 +82,7 @@ async function createApp(settings: TeacherSettings, module: ReturnType<typeof Te
   app.useGlobalPipes(new StandardSchemaValidationPipe({ exceptionFactory: refusalOf }));
   app.useGlobalFilters(new DialectErrorFilter());
   app.disable('x-powered-by');
+  app.disable('etag');
   return app;
 }
 

@@ -82,6 +82,7 @@ describe('POST /v1/completions, generating', () => {
       expect(id).toBe(best[0]);
       expect(Object.keys(choice.logprobs?.top_logprobs[t] ?? {})).toEqual(best.map((one) => `token_id:${one}`));
       expect(choice.logprobs?.tokens[t]).toBe(`token_id:${id}`);
+      expect(choice.logprobs?.token_logprobs[t]).toBe(choice.logprobs?.top_logprobs[t][`token_id:${id}`]);
       expect(Math.abs((choice.logprobs?.token_logprobs[t] ?? NaN) - reference[t][id])).toBeLessThan(1e-4);
       for (const one of best) expect(Math.abs((choice.logprobs?.top_logprobs[t][`token_id:${one}`] ?? NaN) - reference[t][one])).toBeLessThan(1e-4);
     });
@@ -123,7 +124,7 @@ describe('POST /v1/completions, generating', () => {
       expect(Math.abs((choice.logprobs?.token_logprobs[t] ?? NaN) - reference[t][id])).toBeLessThan(1e-4);
       const isAmongBest = bestIds(reference[t], 4).includes(id);
       expect(Object.keys(choice.logprobs?.top_logprobs[t] ?? {})).toHaveLength(isAmongBest ? 4 : 5);
-      expect(Object.keys(choice.logprobs?.top_logprobs[t] ?? {})[0]).toBe(`token_id:${id}`);
+      expect(Object.entries(choice.logprobs?.top_logprobs[t] ?? {})[0]).toEqual([`token_id:${id}`, choice.logprobs?.token_logprobs[t]]);
     });
     expect(ids.some((id, t) => !bestIds(reference[t], 4).includes(id))).toBe(true);
   });
