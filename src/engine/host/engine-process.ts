@@ -1,4 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { Aborted } from '../../common/errors.js';
 import { EngineFailed } from '../engine.js';
 import { ItemQueue } from './item-queue.js';
 import { parseReply, type EngineCall, type Reply, type Request } from './protocol.js';
@@ -72,7 +73,10 @@ export class EngineProcess {
       (error: unknown) => queue.fail(error),
     );
     try {
-      yield* queue;
+      for await (const item of queue) {
+        yield item;
+        if (signal?.aborted) throw new Aborted(`\`${call.method}\``); // the rest may have arrived before the abort did
+      }
     } finally {
       leave.abort();
       await ended;

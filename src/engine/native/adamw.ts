@@ -2,6 +2,9 @@ import type { Kernels, Tensor } from '../../../kernels/binding/kernels.js';
 import { GradientNotFinite, type OptimStep } from '../engine.js';
 import type { ParameterSet } from './parameters.js';
 
+// The kernel takes finite numbers; a clip this large never clips.
+const LARGEST_FLOAT32 = (2 - 2 ** -23) * 2 ** 127;
+
 /** AdamW over every parameter, norm weights included; decay is decoupled and uniform (Loshchilov & Hutter 2019). */
 export class AdamW {
   private readonly normClip_2: Tensor;
@@ -20,7 +23,7 @@ export class AdamW {
   apply({ learningRate, beta1, beta2, eps, weightDecay, clip }: OptimStep, step: number): number {
     const { all } = this.parameters;
     this.parameters.startTraining();
-    this.kernels.gradNorm(all.map(({ grad }) => grad), clip, this.normClip_2);
+    this.kernels.gradNorm(all.map(({ grad }) => grad), Math.min(clip, LARGEST_FLOAT32), this.normClip_2);
     const normClip = new Float32Array(2);
     this.kernels.read(this.normClip_2, normClip);
     if (!Number.isFinite(normClip[0])) {

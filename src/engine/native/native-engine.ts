@@ -85,16 +85,16 @@ export class NativeEngine extends Engine {
   }
 
   sample(request: SampleRequest, signal?: AbortSignal): AsyncIterable<Completion> {
-    return this.streamInTurn(() => {
+    return this.streamInTurn(() => breathe('sample', signal), (pause) => {
       checkSampleRequest(request, this.core.config);
-      return sampleAll(this.core, request, () => breathe('sample', signal));
+      return sampleAll(this.core, request, pause);
     });
   }
 
   score(request: ScoreRequest, signal?: AbortSignal): AsyncIterable<TargetBlock> {
-    return this.streamInTurn(() => {
+    return this.streamInTurn(() => breathe('score', signal), (pause) => {
       checkScoreRequest(request, this.core.config);
-      return scoreAll(this.core, request, () => breathe('score', signal));
+      return scoreAll(this.core, request, pause);
     });
   }
 
@@ -174,11 +174,15 @@ export class NativeEngine extends Engine {
     }
   }
 
-  private async *streamInTurn<T>(open: () => AsyncIterable<T>): AsyncGenerator<T> {
+  // `pause` throws once the caller's signal has fired: also after an item, so that an abort counts even when no work is left.
+  private async *streamInTurn<T>(pause: () => Promise<void>, open: (pause: () => Promise<void>) => AsyncIterable<T>): AsyncGenerator<T> {
     const endTurn = await this.turns.take();
     try {
       if (this.failure) throw this.failure;
-      yield* open();
+      for await (const item of open(pause)) {
+        yield item;
+        await pause();
+      }
     } catch (error) {
       throw this.settle(error);
     } finally {
