@@ -38,7 +38,7 @@ const job = (teacher: TeacherClient, store: MemoryStore): CollectJob => ({
   store,
   teacher,
   clock: () => 0,
-  identity: { spec: 's', prompts: 'p', heldOut: 'h', teacher: 't', tokenizer: 'k', template: 'c' },
+  identity: { spec: 's', student: 'm', prompts: 'p', heldOut: 'h', teacher: 't', tokenizer: 'k', template: 'c' },
   name: 'train',
   prompts: Array.from({ length: 50 }, (_, index) => ({ ids_T: Int32Array.of(index, 5) })),
   samplesPerPrompt: 1,

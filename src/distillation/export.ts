@@ -80,7 +80,7 @@ async function writeInterchange({ store, engine, onEvent, runInterchange: run }:
 
 async function describeStudent({ spec, identity, engine }: Ground, evaluation: ModelCardFacts['evaluation']): Promise<string> {
   const { implementation, build } = await engine.describe();
-  return modelCard({ spec, teacherFingerprint: identity.teacher, specHash: identity.spec, promptsHash: identity.prompts, engine: `${implementation}, ${build}`, evaluation });
+  return modelCard({ spec, identity, engine: `${implementation}, ${build}`, evaluation });
 }
 
 async function weightsHash({ store }: Ground): Promise<string> {

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import type { Engine } from '../engine/engine.js';
-import { readModelConfig, type ModelConfig } from '../model-files/config.js';
+import type { ModelConfig } from '../model-files/config.js';
 import { ModelDirectory } from '../model-files/model-directory.js';
 import type { RunContext } from './context.js';
 import { claimStore, identify, type RunIdentity } from './identity.js';
@@ -27,14 +28,14 @@ export interface Ground extends RunContext {
  * @throws PreflightFailed and other refusals before anything is written.
  */
 export async function validate(context: RunContext, signal?: AbortSignal): Promise<Ground> {
-  const subject = await examine(context);
+  const { subject, weightsHash } = await examine(context);
   tell(context, checkInputs(subject));
   const { checks, capabilities } = await checkTeacher(subject, context.teacher, signal);
   tell(context, checks);
   const { spec, tokenizer, template, store } = context;
   const { training, config } = subject;
   const heldOut = subject.heldOut.slice(0, spec.method.distillation.evaluate.prompts);
-  const identity = identify({ spec, tokenizer, template, training, heldOut, fingerprint: capabilities.fingerprint });
+  const identity = identify({ spec, student: weightsHash, tokenizer, template, training, heldOut, fingerprint: capabilities.fingerprint });
   const engine = await context.openEngine(context.modelDir);
   try {
     tell(context, checkEngine(subject, await engine.describe()));
@@ -46,14 +47,25 @@ export async function validate(context: RunContext, signal?: AbortSignal): Promi
   return { ...context, plan: spec.method.distillation, seed: spec.seed, config, engine, identity, training, heldOut, stopIds: config.eosIds };
 }
 
-async function examine(context: RunContext): Promise<Subject> {
+async function examine(context: RunContext): Promise<{ subject: Subject; weightsHash: string }> {
   const { spec, tokenizer, template, trainingPrompts, validationPrompts, modelDir, freeMemoryBytes, freeDiskBytes } = context;
   const rendering = { tokenizer, template, mix: spec.method.distillation.modes };
   const training = renderPrompts(trainingPrompts, rendering);
   const heldOut = renderPrompts(validationPrompts, rendering);
-  const config = await readModelConfig(modelDir);
-  await (await ModelDirectory.open(modelDir)).close();
-  return { spec, config, tokenizer, template, training, heldOut, freeMemoryBytes, freeDiskBytes };
+  const { config, weightsHash } = await readStudent(modelDir);
+  return { subject: { spec, config, tokenizer, template, training, heldOut, freeMemoryBytes, freeDiskBytes }, weightsHash };
+}
+
+/** Reads the whole starting student once: what is missing or damaged shows here, before any work. */
+async function readStudent(modelDir: string): Promise<{ config: ModelConfig; weightsHash: string }> {
+  const directory = await ModelDirectory.open(modelDir);
+  try {
+    const hash = createHash('sha256');
+    for (const name of directory.names) hash.update(`${name}\n`).update((await directory.tensor(name)).bytes);
+    return { config: directory.config, weightsHash: hash.digest('hex') };
+  } finally {
+    await directory.close();
+  }
 }
 
 function tell({ onEvent }: RunContext, checks: readonly Check[]): void {

@@ -12,13 +12,22 @@ const FILE = 'run.json';
 /** Text with what tokenizers differ in: case, digits, spaces, line ends, accents, other scripts, emoji, code. */
 export const PROBE_TEXT = 'The year 2024, déjà vu:\n\n  indented\tcode = f(x) => x ** 2;  Ünïcödé 東京 Привет 🙂 don\'t  WON\'T 1234567890\r\n';
 
-const identitySchema = z.strictObject({ spec: z.string(), prompts: z.string(), heldOut: z.string(), teacher: z.string(), tokenizer: z.string(), template: z.string() });
+const identitySchema = z.strictObject({
+  spec: z.string(),
+  student: z.string(),
+  prompts: z.string(),
+  heldOut: z.string(),
+  teacher: z.string(),
+  tokenizer: z.string(),
+  template: z.string(),
+});
 
 /** Hashes of everything that a run's files depend on. */
 export type RunIdentity = z.output<typeof identitySchema>;
 
 const NAMES: Readonly<Record<keyof RunIdentity, string>> = {
   spec: 'the spec',
+  student: 'the starting student',
   prompts: 'the training prompts',
   heldOut: 'the held-out prompts',
   teacher: 'the teacher',
@@ -29,6 +38,8 @@ const NAMES: Readonly<Record<keyof RunIdentity, string>> = {
 /** What a run's identity is made of. */
 export interface IdentityParts {
   readonly spec: Spec;
+  /** Hash of the starting student's weights. */
+  readonly student: string;
   readonly tokenizer: RunTokenizer;
   readonly template: RunTemplate;
   readonly training: readonly RenderedPrompt[];
@@ -38,9 +49,10 @@ export interface IdentityParts {
 }
 
 /** Tokenizer and template are known by what they do: every id's text, a probe text's ids, a probe conversation's rendering. */
-export function identify({ spec, tokenizer, template, training, heldOut, fingerprint }: IdentityParts): RunIdentity {
+export function identify({ spec, student, tokenizer, template, training, heldOut, fingerprint }: IdentityParts): RunIdentity {
   return {
     spec: specHash(spec),
+    student,
     prompts: promptsHash(training),
     heldOut: promptsHash(heldOut),
     teacher: fingerprint,

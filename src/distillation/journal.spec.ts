@@ -4,7 +4,7 @@ import type { TargetBlock } from '../tokens/target.js';
 import { MemoryStore } from '../../test/support/memory-store.js';
 import { Journal } from './journal.js';
 
-const identity = { spec: 's', prompts: 'p', heldOut: 'h', teacher: 't', tokenizer: 'k', template: 'c' };
+const identity = { spec: 's', student: 'm', prompts: 'p', heldOut: 'h', teacher: 't', tokenizer: 'k', template: 'c' };
 const rollouts: Sample[] = [{ prompt_T: Int32Array.of(1), completion_T: Int32Array.of(5), finish: 'length' }];
 const block = (logProb: number): TargetBlock => ({
   index: 0, offsets_R1: Int32Array.of(0, 1), ids_S: Int32Array.of(5), logProbs_S: Float32Array.of(logProb), tail_R: Float32Array.of(0.5), actualLogProbs_R: Float32Array.of(logProb),

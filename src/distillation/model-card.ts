@@ -1,13 +1,11 @@
+import type { RunIdentity } from './identity.js';
 import type { Evaluation, RunReport } from './report.js';
 import type { Spec } from './spec.js';
 
 /** What a model card tells. */
 export interface ModelCardFacts {
   readonly spec: Spec;
-  readonly teacherFingerprint: string;
-  /** Hash of the spec and of the training prompts. */
-  readonly specHash: string;
-  readonly promptsHash: string;
+  readonly identity: RunIdentity;
   readonly engine: string;
   readonly evaluation: Pick<RunReport['evaluation'], 'teacher' | 'before' | 'after_distill' | 'after_align'>;
 }
@@ -22,7 +20,7 @@ const COLUMNS: readonly (readonly [string, (evaluation: Evaluation) => string])[
 ];
 
 /** `README.md` of an exported student: where it comes from, how it was made, what was measured. */
-export function modelCard({ spec, teacherFingerprint, specHash, promptsHash, engine, evaluation }: ModelCardFacts): string {
+export function modelCard({ spec, identity, engine, evaluation }: ModelCardFacts): string {
   const { teacher, distill, align, targets, collect, evaluate } = spec.method.distillation;
   const rows = Object.entries(evaluation).map(([name, measured]) => `| ${[name.replace('_', ' '), ...COLUMNS.map(([, show]) => show(measured))].join(' | ')} |`);
   return [
@@ -38,12 +36,12 @@ export function modelCard({ spec, teacherFingerprint, specHash, promptsHash, eng
     '',
     '## Lineage',
     '',
-    `- starting student: \`${spec.model}\``,
-    `- teacher: \`${teacher.model}\`, fingerprint \`${teacherFingerprint}\``,
-    `- prompts: \`${spec.training_file}\`, hash \`${promptsHash}\`; the teacher wrote ${collect.samples_per_prompt} answer(s) to each, top ${targets.top_k} log-probs kept`,
+    `- starting student: \`${spec.model}\`, hash of its weights \`${identity.student}\``,
+    `- teacher: \`${teacher.model}\`, fingerprint \`${identity.teacher}\``,
+    `- prompts: \`${spec.training_file}\`, hash \`${identity.prompts}\`; the teacher wrote ${collect.samples_per_prompt} answer(s) to each, top ${targets.top_k} log-probs kept`,
     `- distill (off-policy): ${distill.loss.kind}, ${distill.epochs} epochs, learning rate ${distill.learning_rate}`,
     `- align (on-policy): ${align.loss.kind}, ${align.steps} steps of ${align.prompts_per_step} rollouts, learning rate ${align.learning_rate}`,
-    `- seed ${spec.seed}, spec hash \`${specHash}\`, engine ${engine}`,
+    `- seed ${spec.seed}, spec hash \`${identity.spec}\`, engine ${engine}`,
     '',
     '## Results',
     '',
