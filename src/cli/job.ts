@@ -1,4 +1,4 @@
-import { readFile, readdir, rmdir } from 'node:fs/promises';
+import { readFile, readdir, rmdir, statfs } from 'node:fs/promises';
 import { availableParallelism, freemem } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
@@ -55,6 +55,7 @@ export async function runJob(options: JobOptions): Promise<RunReport> {
         runInterchange: (job) => runInterchange(job),
         clock: () => performance.now(),
         freeMemoryBytes: freemem(),
+        freeDiskBytes: await freeDiskBytes(resolve(options.outDir)),
         onEvent: (event) => options.view.show(event),
         controls: options.controls,
         epoch: await nextAttempt(store),
@@ -127,6 +128,17 @@ async function nextAttempt(store: DirectoryStore): Promise<number> {
   const attempts = stored === undefined ? 0 : (JSON.parse(Buffer.from(stored).toString('utf8')) as { attempts: number }).attempts;
   await store.write(ATTEMPTS_FILE, Buffer.from(JSON.stringify({ attempts: attempts + 1 })));
   return attempts + 1;
+}
+
+/** Free bytes on the disk that will hold `dir`, which need not exist yet. */
+async function freeDiskBytes(dir: string): Promise<number> {
+  try {
+    const { bavail, bsize } = await statfs(dir);
+    return bavail * bsize;
+  } catch (error) {
+    if (dirname(dir) === dir) throw error;
+    return freeDiskBytes(dirname(dir));
+  }
 }
 
 /** A refusal before any work leaves no directory behind. */
