@@ -22,6 +22,7 @@ function someIds(length: number, seed: number, vocab: number): number[] {
 describe.each([
   { name: 'tied, grouped heads, more head columns than hidden columns', options: {} },
   { name: 'untied, odd sizes', options: ODD },
+  { name: 'a vocabulary of whole blocks', options: { vocab: 512, layers: 1 } },
 ])('teacher.onnx: $name', ({ options }) => {
   const model: TinyModelOptions = { ...TINY_MODEL, ...options };
   const { vocab } = model;

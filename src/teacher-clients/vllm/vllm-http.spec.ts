@@ -52,10 +52,10 @@ describe('the vLLM client over a bad line', () => {
   });
 
   it('tries again after 429, 5xx and a broken connection, waiting longer each time', async () => {
-    for (const behaviour of [failing(429), failing(503), { kind: 'reset' } as const, failing(500)]) fake.next(COMPLETIONS, behaviour);
+    for (const behaviour of [failing(429), failing(503), { kind: 'reset' } as const, { kind: 'cut' } as const, failing(500)]) fake.next(COMPLETIONS, behaviour);
     expect(await score()).toBe(2);
-    expect(fake.received).toHaveLength(5);
-    expect(time.waits).toEqual([500, 1000, 2000, 4000].map((ms) => ms * 0.75));
+    expect(fake.received).toHaveLength(6);
+    expect(time.waits).toEqual([500, 1000, 2000, 4000, 8000].map((ms) => ms * 0.75));
   });
 
   it('waits as long as Retry-After says, in seconds or until a date', async () => {

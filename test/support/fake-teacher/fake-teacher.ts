@@ -11,6 +11,8 @@ export type Behaviour =
   | { readonly kind: 'hang' }
   /** Closes the connection instead of answering. */
   | { readonly kind: 'reset' }
+  /** Closes the connection in the middle of an answer. */
+  | { readonly kind: 'cut' }
   /** Sends bytes without end. */
   | { readonly kind: 'flood' };
 
@@ -118,6 +120,10 @@ function answer(response: ServerResponse, behaviour: Behaviour | undefined, aske
       return send(response, 200, behaviour.text);
     case 'reset':
       response.destroy();
+      return;
+    case 'cut':
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' });
+      response.write('{"choices":', () => response.destroy());
       return;
     case 'flood':
       return flood(response);
