@@ -3,7 +3,7 @@ import { refuseTaken } from './atomic.js';
 import { LayersInvalid } from './errors.js';
 import { modelCard, readCardFacts, type CardFacts } from './model-card.js';
 import { ModelDirectory, writeModelDirectory } from './model-directory.js';
-import type { OnProgress } from './progress.js';
+import { reportReads, type OnProgress } from './progress.js';
 import type { LazyTensor } from './safetensors.js';
 
 /** How a pruning reports. */
@@ -25,10 +25,10 @@ export async function pruneModel(srcDir: string, outDir: string, keptLayers: rea
   const source = await ModelDirectory.open(srcDir);
   try {
     checkLayers(keptLayers, source.config.layers);
-    const names = source.names.flatMap((name) => renumbered(name, keptLayers));
+    const tensors = source.names.flatMap((name) => renumbered(source.lazyTensor(name), keptLayers));
     await writeModelDirectory(outDir, {
       config: { ...source.config, layers: keptLayers.length },
-      tensors: names.map(({ from, to }, index) => renamed(source.lazyTensor(from), to, () => onProgress?.({ done: index + 1, total: names.length, what: `copied ${to}` }))),
+      tensors: reportReads(tensors, { verb: 'copied', onProgress }),
       copyTokenizerFrom: srcDir,
       extraFiles: { 'README.md': readme(source, keptLayers, await readCardFacts(srcDir)) },
     });
@@ -46,21 +46,12 @@ function checkLayers(kept: readonly number[], layers: number): void {
   }
 }
 
-/** One name of the source and its name in the copy, or nothing when its layer is dropped. */
-function renumbered(name: string, kept: readonly number[]): { from: string; to: string }[] {
-  const layer = LAYER.exec(name);
-  if (layer === null) return [{ from: name, to: name }];
+/** The tensor under its name in the copy, or nothing when its layer is dropped. */
+function renumbered(tensor: LazyTensor, kept: readonly number[]): LazyTensor[] {
+  const layer = LAYER.exec(tensor.name);
+  if (layer === null) return [tensor];
   const index = kept.indexOf(Number(layer[1]));
-  return index < 0 ? [] : [{ from: name, to: `model.layers.${index}.${name.slice(layer[0].length)}` }];
-}
-
-function renamed(tensor: LazyTensor, name: string, onRead: () => void): LazyTensor {
-  const read = async (): Promise<Uint8Array> => {
-    const bytes = await tensor.read();
-    onRead();
-    return bytes;
-  };
-  return { ...tensor, name, read };
+  return index < 0 ? [] : [{ ...tensor, name: `model.layers.${index}.${tensor.name.slice(layer[0].length)}` }];
 }
 
 function readme({ dir, config }: ModelDirectory, kept: readonly number[], { license, baseModel, origin }: CardFacts): string {

@@ -3,8 +3,7 @@ import { refuseTaken } from '../atomic.js';
 import type { ModelConfig } from '../config.js';
 import { modelCard } from '../model-card.js';
 import { writeModelDirectory } from '../model-directory.js';
-import type { OnProgress } from '../progress.js';
-import type { LazyTensor } from '../safetensors.js';
+import { reportReads, type OnProgress } from '../progress.js';
 import { GgufFile } from './gguf-file.js';
 import { llamaConfig, llamaTensors } from './gguf-llama.js';
 import { GgufMetadata } from './gguf-metadata.js';
@@ -32,10 +31,9 @@ export async function importGguf(path: string, options: ImportOptions): Promise<
   const file = await GgufFile.open(path);
   try {
     const config = llamaConfig(file);
-    const tensors = llamaTensors(file, config);
     await writeModelDirectory(options.outDir, {
       config,
-      tensors: options.onProgress === undefined ? tensors : reporting(tensors, options.onProgress),
+      tensors: reportReads(llamaTensors(file, config), { verb: 'dequantised', onProgress: options.onProgress }),
       extraFiles: { ...tokenizerFiles(file), 'README.md': readme(file, config, options) },
     });
   } finally {
@@ -43,32 +41,19 @@ export async function importGguf(path: string, options: ImportOptions): Promise<
   }
 }
 
-function reporting(tensors: readonly LazyTensor[], onProgress: OnProgress): LazyTensor[] {
-  let done = 0;
-  return tensors.map((tensor) => ({
-    ...tensor,
-    read: async () => {
-      const bytes = await tensor.read();
-      done += 1;
-      onProgress({ done, total: tensors.length, what: `dequantised ${tensor.name}` });
-      return bytes;
-    },
-  }));
-}
-
 function readme(file: GgufFile, config: ModelConfig, { baseModel, origin }: ImportOptions): string {
   const metadata = new GgufMetadata(file);
   const kinds = countKinds(file);
   const quantised = [...kinds.keys()].filter((kind) => kind.startsWith('Q'));
   const weights = quantised.length > 0 ? `dequantised from ${quantised.join(' and ')}` : `converted from ${[...kinds.keys()].join(' and ')}`;
-  const list = [...kinds].map(([kind, count]) => `${count} tensors ${kind}`).join(', ');
+  const list = [...kinds].map(([kind, count]) => `${count} ${kind}`).join(', ');
   return modelCard({
     title: metadata.optionalText('general.name') ?? basename(file.path),
     license: metadata.optionalText('general.license'),
     baseModel,
     tags: ['llama'],
     sections: [
-      { heading: 'Origin', body: `${origin === undefined ? '' : `${origin} `}Weights: ${weights} (${basename(file.path)}: ${list}), rounded to bfloat16 once.` },
+      { heading: 'Origin', body: `${origin === undefined ? '' : `${origin} `}Weights: ${weights} (tensors of ${basename(file.path)}: ${list}), rounded to bfloat16 once.` },
       { heading: 'Shape', body: `${config.layers} layers, width ${config.hiddenSize}, ${config.heads} heads over ${config.kvHeads} key/value heads, ${config.vocabSize} tokens.` },
     ],
   });
