@@ -22,9 +22,15 @@ export const REFERENCE: EngineKind = { name: 'reference', open: (modelDir) => Re
 
 export const NATIVE: EngineKind = { name: 'native', open: (modelDir) => NativeEngine.open({ modelDir, threads: THREADS }) };
 
+let entry: Promise<string> | undefined;
+
+/** In a process of its own, from sources compiled once. */
 export const HOSTED_NATIVE: EngineKind = {
   name: 'hosted native',
-  open: async (modelDir) => HostedEngine.start({ entry: await compiled('src/main.engine.ts'), engine: { implementation: 'native', modelDir, threads: THREADS } }),
+  open: async (modelDir) => {
+    entry ??= compiled('src/main.engine.ts');
+    return HostedEngine.start({ entry: await entry, engine: { implementation: 'native', modelDir, threads: THREADS } });
+  },
 };
 
 /** How far one gradient lies from another, over all tensors together. */

@@ -98,4 +98,16 @@ describe('optimStep', () => {
       });
     }
   });
+
+  it('refuses an infinite gradient, drops it and changes nothing', async () => {
+    const engine = engineOf(SMALL);
+    const batch = await scoredBatch(engineOf({ ...SMALL, seed: 9 }), SEQUENCES, 3);
+    const before = await engine.readWeights();
+    await engine.forwardBackward(batch, lossOf('hard'), Number.MIN_VALUE);
+    const step = { learningRate: 0.01, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, clip: 1 };
+    await expect(engine.optimStep(step)).rejects.toMatchObject({ code: 'engine.gradient_not_finite' });
+    expect(await engine.readWeights()).toEqual(before);
+    expect((await engine.describe()).step).toBe(0);
+    expect((await engine.optimStep({ ...step, learningRate: 0 })).gradNorm).toBe(0);
+  });
 });

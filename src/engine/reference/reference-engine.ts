@@ -83,6 +83,7 @@ export class ReferenceEngine extends Engine {
     checkSampleRequest(request, this.#decoder.config);
     for (const [index, prompt] of request.prompts.entries()) {
       yield await this.#run(() => complete(this.#decoder, { ...request, prompt, index }, () => this.#turn('sample', signal)));
+      await this.#run(() => this.#turn('sample', signal));
     }
   }
 
@@ -98,6 +99,7 @@ export class ReferenceEngine extends Engine {
         await this.#turn('score', signal);
         return scoreSequence(this.#decoder, sequence, { index, k: request.k });
       });
+      await this.#run(() => this.#turn('score', signal));
     }
   }
 

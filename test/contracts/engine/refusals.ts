@@ -98,6 +98,14 @@ export function refusalContract({ open, batch }: Contract): void {
       expect(await engine.forwardBackward(good, FORWARD_KL, 10)).toEqual(sums);
     });
 
+    it('sample stops in the middle of a completion', async () => {
+      const engine = await open();
+      const controller = new AbortController();
+      const running = listed(engine.sample({ ...REQUEST, sampling: { ...REQUEST.sampling, maxTokens: 400 } }, controller.signal));
+      setImmediate(() => controller.abort());
+      await expect(running).rejects.toMatchObject({ code: 'common.aborted' });
+    });
+
     it('a signal that fired before stops each call', async () => {
       const engine = await open();
       const fired = AbortSignal.abort();
@@ -108,14 +116,22 @@ export function refusalContract({ open, batch }: Contract): void {
       await expect(listed(engine.score({ sequences: [{ ids_T: Int32Array.of(1, 2), from: 1 }], k: 2 }, fired))).rejects.toMatchObject(aborted);
     });
 
-    it('sample stops between tokens and the engine goes on', async () => {
+    it('sample and score stop after the item at hand and the engine goes on', async () => {
       const engine = await open();
       const whole = await listed(engine.sample(REQUEST));
-      const controller = new AbortController();
-      const running = (async () => {
-        for await (const _ of engine.sample(REQUEST, controller.signal)) controller.abort();
-      })();
-      await expect(running).rejects.toMatchObject({ code: 'common.aborted' });
+      const sequences = [{ ids_T: Int32Array.of(1, 2, 3), from: 1 }];
+      for (const stream of [(signal: AbortSignal) => engine.sample(REQUEST, signal), (signal: AbortSignal) => engine.score({ sequences, k: 2 }, signal)]) {
+        const controller = new AbortController();
+        const items: unknown[] = [];
+        const running = (async () => {
+          for await (const item of stream(controller.signal)) {
+            items.push(item);
+            controller.abort();
+          }
+        })();
+        await expect(running).rejects.toMatchObject({ code: 'common.aborted' });
+        expect(items).toHaveLength(1);
+      }
       expect(await listed(engine.sample(REQUEST))).toEqual(whole);
     });
   });
