@@ -20,21 +20,27 @@ export interface DecoderShape extends HeadGeometry {
   readonly intermediateSize: number;
 }
 
+/** Weights and the configuration they were made for. */
+export interface DecoderModel {
+  readonly parameters: DecoderParameters;
+  readonly config: DecoderShape;
+}
+
 /**
  * The Llama decoder: pre-norm blocks of rotary grouped-query attention and SwiGLU on a float32 residual stream (Touvron et al. 2023).
  * @returns the hidden states after the final norm, bf16 [N, D].
  */
-export async function decode(ops: Operations, parameters: DecoderParameters, shape: DecoderShape, pass: Pass): Promise<Activation> {
+export async function decode(ops: Operations, { parameters, config }: DecoderModel, pass: Pass): Promise<Activation> {
   const { rows, positions_N } = pass;
-  const eps = shape.rmsNormEps;
+  const eps = config.rmsNormEps;
   const stream = ops.embedding(pass.tokens_N, parameters.embedding, rows);
   let delta: Activation | undefined;
   for (const [index, layer] of parameters.layers.entries()) {
     const qkv = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.attentionNorm, eps, rows }), layer.qkv, rows);
-    ops.rope(qkv, { positions_N, invFreq: parameters.invFreq, geometry: shape });
+    ops.rope(qkv, { positions_N, invFreq: parameters.invFreq, geometry: config });
     delta = ops.linear(pass.mix(index, qkv), layer.out, rows);
     const gateUp = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.feedForwardNorm, eps, rows }), layer.gateUp, rows);
-    delta = ops.linear(ops.swiglu(gateUp, { rows, width: shape.intermediateSize }), layer.down, rows);
+    delta = ops.linear(ops.swiglu(gateUp, { rows, width: config.intermediateSize }), layer.down, rows);
     await pass.breathe?.();
   }
   return ops.addAndNorm(stream, delta, { weight: parameters.norm, eps, rows });

@@ -40,10 +40,11 @@ export async function runLoss(core: EngineCore, pass: LossPass): Promise<LossSum
   return { ...sums(batch.weights_R, rowMetrics_RM), rowMetrics_RM };
 }
 
-async function hiddenRows({ config, parameters }: EngineCore, ops: Operations, { batch, breathe }: LossPass): Promise<Activation> {
+async function hiddenRows(core: EngineCore, ops: Operations, { batch, breathe }: LossPass): Promise<Activation> {
+  const { config } = core;
   const rows = batch.tokens_N.length;
   const cuSeqlens_S1 = ops.input(batch.cuSeqlens_S1);
-  const hidden_ND = await decode(ops, parameters, config, {
+  const hidden_ND = await decode(ops, core, {
     rows,
     tokens_N: ops.input(batch.tokens_N),
     positions_N: ops.input(packedPositions(batch.cuSeqlens_S1)),

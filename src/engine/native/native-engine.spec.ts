@@ -103,6 +103,17 @@ describe.each(Object.keys(SHAPES) as Shape[])('a model %s', (shape) => {
   });
 });
 
+describe.each(['forward_kl', 'reverse_kl'] as const)('a student that is its own teacher has no %s', (kind) => {
+  test.each([1, 6, 64])('with %i ids of support', async (k) => {
+    const engine = await native('tied, grouped heads');
+    const own = await scoredBatch(engine, sequences, k);
+    const { lossNats, weightSum } = await engine.forwardBackward(own, lossOf(kind), weightOf(own));
+    const { gradNorm } = await engine.optimStep(adam);
+    expect(Math.abs(lossNats / weightSum)).toBeLessThan(1e-6);
+    expect(gradNorm).toBeLessThan(1e-5);
+  });
+});
+
 describe('one step in several micro-batches', () => {
   async function gradientOf(cuts: readonly (readonly ScoreSequence[])[]): Promise<Map<string, Float32Array>> {
     const engine = await native('tied, grouped heads');

@@ -59,7 +59,7 @@ class SampleRun {
 
   /** Runs whole prompts. @returns the hidden state of each one's last token: bf16 [B, D]. */
   private async prefill(group: readonly Running[]): Promise<Activation> {
-    const { config, kernels, arena, parameters } = this.core;
+    const { config, kernels, arena } = this.core;
     const { tokens_N, cuSeqlens_S1 } = packIds(group.map(({ index }) => this.prompt(index)));
     const rows = tokens_N.length;
     arena.reset(this.plan(rows, group.length));
@@ -67,7 +67,7 @@ class SampleRun {
     const positions = packedPositions(cuSeqlens_S1);
     const place: CachePlace = { slots_N: ops.input(slotOfToken(group, cuSeqlens_S1)), positions_N: ops.input(positions) };
     const packed = { cuSeqlens_S1: ops.input(cuSeqlens_S1), geometry: config, rows };
-    const hidden_ND = await decode(ops, parameters, config, {
+    const hidden_ND = await decode(ops, this.core, {
       rows,
       tokens_N: ops.input(tokens_N),
       positions_N: place.positions_N,
@@ -83,7 +83,7 @@ class SampleRun {
 
   /** Runs the newest id of each sequence. @returns the hidden states, bf16 [B, D]. */
   private step(active: readonly Running[]): Promise<Activation> {
-    const { config, kernels, arena, parameters } = this.core;
+    const { config, kernels, arena } = this.core;
     const rows = active.length;
     arena.reset(this.plan(rows, rows));
     const ops = new Operations(kernels, arena);
@@ -91,7 +91,7 @@ class SampleRun {
       slots_N: ops.input(Int32Array.from(active, ({ slot }) => slot)),
       positions_N: ops.input(Int32Array.from(active, ({ index, ids }) => this.prompt(index).length + ids.length - 1)),
     };
-    return decode(ops, parameters, config, {
+    return decode(ops, this.core, {
       rows,
       tokens_N: ops.input(Int32Array.from(active, ({ ids }) => ids[ids.length - 1])),
       positions_N: place.positions_N,

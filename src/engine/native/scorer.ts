@@ -1,3 +1,4 @@
+import type { Tensor } from '../../../kernels/binding/kernels.js';
 import type { ScoreSequence, TargetBlock } from '../../tokens/target.js';
 import type { ScoreRequest } from '../engine.js';
 import { decode } from './decoder.js';
@@ -47,14 +48,14 @@ function askedRows(group: readonly Indexed[], { cuSeqlens_S1 }: PackedIds): Int3
 }
 
 async function scoreRows(core: EngineCore, packed: PackedIds, asked: { rows_R: Int32Array; k: number; breathe: () => Promise<void> }): Promise<HeadScores> {
-  const { kernels, arena, parameters, config } = core;
+  const { kernels, arena, config } = core;
   const { rows_R, k, breathe } = asked;
   const rows = packed.tokens_N.length;
   const picked = rows_R.length;
   reserve(core, inferencePlan(config, { rows, picked, outputs: picked * k }), { what: `scoring ${rows} tokens`, extraBytes: 0 });
   const ops = new Operations(kernels, arena);
   const attention = { cuSeqlens_S1: ops.input(packed.cuSeqlens_S1), geometry: config, rows };
-  const hidden_ND = await decode(ops, parameters, config, {
+  const hidden_ND = await decode(ops, core, {
     rows,
     tokens_N: ops.input(packed.tokens_N),
     positions_N: ops.input(packedPositions(packed.cuSeqlens_S1)),
@@ -63,18 +64,29 @@ async function scoreRows(core: EngineCore, packed: PackedIds, asked: { rows_R: I
   });
   const hidden_RD = ops.gather(hidden_ND, ops.input(rows_R), { rows, picked, width: config.hiddenSize });
   const labels_R = rows_R.map((row) => packed.tokens_N[row + 1]);
-  const topIds = arena.take('i32', [picked, k]);
-  const topLogProbs = arena.take('f32', [picked, k]);
-  const labelLogProbs = arena.take('f32', [picked]);
-  const tail = arena.take('f32', [picked]);
-  kernels.scoreHead(hidden_RD.value, parameters.head.weight, ops.input(labels_R), topIds, topLogProbs, labelLogProbs, tail);
-  const scores = { ...noScores(k), labels_R, topIds_RK: new Int32Array(picked * k), topLogProbs_RK: new Float32Array(picked * k) };
-  const rest = { labelLogProbs_R: new Float32Array(picked), tail_R: new Float32Array(picked) };
-  kernels.read(topIds, scores.topIds_RK);
-  kernels.read(topLogProbs, scores.topLogProbs_RK);
-  kernels.read(labelLogProbs, rest.labelLogProbs_R);
-  kernels.read(tail, rest.tail_R);
-  return { ...scores, ...rest };
+  return headScores(core, hidden_RD.value, { labels_R, labels: ops.input(labels_R), k });
+}
+
+function headScores(core: EngineCore, hidden_RD: Tensor, { labels_R, labels, k }: { labels_R: Int32Array; labels: Tensor; k: number }): HeadScores {
+  const { kernels, arena, parameters } = core;
+  const rows = labels_R.length;
+  const topIds = arena.take('i32', [rows, k]);
+  const topLogProbs = arena.take('f32', [rows, k]);
+  const labelLogProbs = arena.take('f32', [rows]);
+  const tail = arena.take('f32', [rows]);
+  kernels.scoreHead(hidden_RD, parameters.head.weight, labels, topIds, topLogProbs, labelLogProbs, tail);
+  const read = <T extends Float32Array | Int32Array>(tensor: Tensor, values: T): T => {
+    kernels.read(tensor, values);
+    return values;
+  };
+  return {
+    k,
+    labels_R,
+    topIds_RK: read(topIds, new Int32Array(rows * k)),
+    topLogProbs_RK: read(topLogProbs, new Float32Array(rows * k)),
+    labelLogProbs_R: read(labelLogProbs, new Float32Array(rows)),
+    tail_R: read(tail, new Float32Array(rows)),
+  };
 }
 
 function noScores(k: number): HeadScores {
