@@ -15,6 +15,10 @@ const EXPECTED: ModelConfig = {
   ropeTheta: 100000, maxPositions: 8192, tiedEmbeddings: true, bosId: 1, eosIds: [2], padId: 2,
 };
 
+function without(...keys: (keyof typeof SMOLLM2)[]): object {
+  return Object.fromEntries(Object.entries(SMOLLM2).filter(([key]) => !keys.some((gone) => gone === key)));
+}
+
 describe('readModelConfig', () => {
   const scratch = useScratchDir();
   const read = (config: object, generation?: object): Promise<ModelConfig> => {
@@ -28,12 +32,12 @@ describe('readModelConfig', () => {
   });
 
   it('reads the keys of transformers 5', async () => {
-    const { rope_theta, rope_scaling: _none, torch_dtype: dtype, ...rest } = SMOLLM2;
-    expect(await read({ ...rest, dtype, rope_parameters: { rope_theta, rope_type: 'default' } })).toEqual(EXPECTED);
+    const rest = without('rope_theta', 'rope_scaling', 'torch_dtype');
+    expect(await read({ ...rest, dtype: 'bfloat16', rope_parameters: { rope_theta: 100000, rope_type: 'default' } })).toEqual(EXPECTED);
   });
 
   it('takes the defaults of LlamaConfig where a key is absent', async () => {
-    const { num_key_value_heads: _kv, rope_theta: _theta, tie_word_embeddings: _tie, rms_norm_eps: _eps, pad_token_id: _pad, ...rest } = SMOLLM2;
+    const rest = without('num_key_value_heads', 'rope_theta', 'tie_word_embeddings', 'rms_norm_eps', 'pad_token_id');
     expect(await read(rest)).toEqual({ ...EXPECTED, kvHeads: 9, ropeTheta: 10000, tiedEmbeddings: false, rmsNormEps: 1e-6, padId: null });
   });
 
@@ -42,7 +46,7 @@ describe('readModelConfig', () => {
   });
 
   it('unites the end ids of both files, ascending, and takes other ids from either', async () => {
-    const { bos_token_id: _bos, pad_token_id: _pad, ...rest } = SMOLLM2;
+    const rest = without('bos_token_id', 'pad_token_id');
     const config = await read({ ...rest, eos_token_id: [7, 2] }, { eos_token_id: [0, 7], bos_token_id: 5, pad_token_id: 6 });
     expect(config).toMatchObject({ eosIds: [0, 2, 7], bosId: 5, padId: 6 });
     expect(await read({ ...rest, eos_token_id: null, pad_token_id: -1 }, { eos_token_id: 3 })).toMatchObject({ eosIds: [3], padId: null });

@@ -77,6 +77,8 @@ describe('ModelDirectory', () => {
 
     const model = await ModelDirectory.open(dir());
     expect(model.names).not.toContain('lm_head.weight');
+    await expect(model.tensor('lm_head.weight')).rejects.toMatchObject({ code: 'model_files.directory_invalid' });
+    expect(() => model.lazyTensor('lm_head.weight')).toThrow(/holds no tensor/);
     await model.close();
   });
 

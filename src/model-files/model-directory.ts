@@ -36,7 +36,8 @@ export class ModelDirectory {
     try {
       const places = await openWeights(dir, files);
       checkTensors(config, places, dir);
-      return new ModelDirectory(dir, config, files, places);
+      const expected = expectedTensors(config);
+      return new ModelDirectory(dir, config, files, new Map([...places].filter(([name]) => expected.has(name))));
     } catch (cause) {
       await closeAll(files);
       throw cause;

@@ -1,7 +1,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { hasCode, writeChunksAtomic } from './atomic.js';
 import { ModelFileMissing, SafetensorsInvalid } from './errors.js';
-import { DTYPE_BYTES, encodeHeader, headerLength, LENGTH_BYTES, parseHeader, tensorBytes, type SafeDType, type SafetensorsEntry } from './safetensors-header.js';
+import { DTYPE_BYTES, encodeHeader, headerLength, LENGTH_BYTES, parseHeader, tensorBytes, type SafeDType, type SafetensorsEntry, type SafetensorsHeader } from './safetensors-header.js';
 
 export type { SafeDType, SafetensorsEntry } from './safetensors-header.js';
 
@@ -54,13 +54,18 @@ export async function writeSafetensors(path: string, tensors: readonly (NamedTen
 
 /** A safetensors file on disk whose header is checked; tensors are read by their range when asked for. */
 export class SafetensorsFile {
+  readonly entries: ReadonlyMap<string, SafetensorsEntry>;
+  readonly metadata: Readonly<Record<string, string>>;
+
   private constructor(
     readonly path: string,
-    readonly entries: ReadonlyMap<string, SafetensorsEntry>,
-    readonly metadata: Readonly<Record<string, string>>,
     private readonly file: FileHandle,
     private readonly dataStart: number,
-  ) {}
+    { entries, metadata }: SafetensorsHeader,
+  ) {
+    this.entries = entries;
+    this.metadata = metadata;
+  }
 
   /** @throws ModelFileMissing, SafetensorsInvalid, ModelFileMalformed; the file is then closed. */
   static async open(path: string): Promise<SafetensorsFile> {
@@ -69,8 +74,8 @@ export class SafetensorsFile {
       const { size } = await file.stat();
       const length = headerLength(await readRange(file, { begin: 0, end: Math.min(LENGTH_BYTES, size) }, path), size, path);
       const dataStart = LENGTH_BYTES + length;
-      const { entries, metadata } = parseHeader(await readRange(file, { begin: LENGTH_BYTES, end: dataStart }, path), size - dataStart, path);
-      return new SafetensorsFile(path, entries, metadata, file, dataStart);
+      const header = parseHeader(await readRange(file, { begin: LENGTH_BYTES, end: dataStart }, path), size - dataStart, path);
+      return new SafetensorsFile(path, file, dataStart, header);
     } catch (cause) {
       await file.close();
       throw cause;
