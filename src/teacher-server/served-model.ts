@@ -1,5 +1,5 @@
 import { basename, resolve } from 'node:path';
-import type { TeacherSettings } from '../config/teacher-settings.js';
+import { TeacherSettingsInvalid, type TeacherSettings } from '../config/teacher-settings.js';
 import { ChatTemplate, type ChatMessage } from '../model-files/chat-template.js';
 import { readModelConfig, type ModelConfig } from '../model-files/config.js';
 import { Tokenizer } from '../model-files/tokenizer.js';
@@ -19,9 +19,11 @@ export class ServedModel {
     readonly tokenizer: Tokenizer,
   ) {}
 
-  /** Reads the directory's configuration and tokenizer, not its weights. @throws the refusals of the model directory. */
+  /** Reads the directory's configuration and tokenizer, not its weights. @throws the refusals of the model directory; TeacherSettingsInvalid */
   static async open(settings: TeacherSettings): Promise<ServedModel> {
     const [config, tokenizer] = await Promise.all([readModelConfig(settings.modelDir), Tokenizer.load(settings.modelDir)]);
+    const { maxModelLen = 0 } = settings;
+    if (maxModelLen > config.maxPositions) throw new TeacherSettingsInvalid(`maxModelLen is ${maxModelLen}; the model in ${settings.modelDir} has ${config.maxPositions} positions`);
     return new ServedModel(settings, config, tokenizer);
   }
 
@@ -32,7 +34,7 @@ export class ServedModel {
 
   /** Longest sequence in tokens, prompt and completion together. */
   get maxLength(): number {
-    return Math.min(this.settings.maxModelLen ?? DEFAULT_MAX_LENGTH, this.config.maxPositions);
+    return this.settings.maxModelLen ?? Math.min(DEFAULT_MAX_LENGTH, this.config.maxPositions);
   }
 
   /** @throws ModelNotServed unless the request names this model or none. */

@@ -243,6 +243,16 @@ describe('POST /v1/completions, scoring', () => {
   });
 });
 
+describe('startTeacherServer', () => {
+  it('refuses to promise more positions than the model has', async () => {
+    await expect(startTestTeacher({ modelDir: join(dir, 'tiny'), maxModelLen: 513 })).rejects.toMatchObject({ code: 'config.teacher_settings_invalid' });
+  });
+
+  it('refuses a port that is taken', async () => {
+    await expect(startTestTeacher({ modelDir: join(dir, 'tiny'), port: server.port })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+  });
+});
+
 describe('the other routes', () => {
   it('names the model and its longest sequence', async () => {
     const { status, json } = await getJson<{ object: string; data: object[] }>(`${server.url}/v1/models`);

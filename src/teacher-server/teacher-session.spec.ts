@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TINY_MODEL, writeTinyModel } from '../../test/support/tiny-model.js';
+import { writeInterchangeModel } from '../model-files/onnx/interchange-model.js';
 import { writeTeacherModel } from '../model-files/onnx/teacher-model.js';
 import { CHUNK, layoutOf } from './layout.js';
 import type { After, RowAsk, RunPart, TeacherRows } from './runtime.js';
@@ -134,6 +135,16 @@ describe('TeacherSession', () => {
     await session.run({ parts: [{ lane: 21, held: 0, ids_S: ids.slice(0, CHUNK), after: 'read', rows: [] }], k: 1 });
     const rows = await session.run({ parts: [partOf({ lane: 21, held: CHUNK, ids_S: ids.slice(CHUNK), after: 'forget' })], k: K });
     expect(bits(rows, 0, 8)).toEqual(bits(expected[1], 0, 8));
+  });
+
+  it.each([
+    { name: 'a graph with other outputs', path: () => writeInterchangeModel(dir), words: 'has no output top_ids; remove the file' },
+    { name: 'no graph', path: () => Promise.resolve(join(dir, 'absent.onnx')), words: 'absent.onnx cannot be loaded' },
+  ])('does not open $name', async ({ path, words }) => {
+    await expect(TeacherSession.open({ modelPath: await path(), threads: 1, cache: TINY_MODEL, maxPositions: 512 })).rejects.toMatchObject({
+      code: 'teacher_server.runtime_failed',
+      message: expect.stringContaining(words),
+    });
   });
 
   it('refuses to go on with a lane that does not hold what it should', async () => {
