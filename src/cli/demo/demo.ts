@@ -5,6 +5,7 @@ import { join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { stringify as toYaml } from 'yaml';
 import type { RunReport } from '../../distillation/report.js';
+import { readModelConfig } from '../../model-files/config.js';
 import { pruneModel } from '../../model-files/prune.js';
 import { pullModel } from '../../model-files/pull.js';
 import { runJob } from '../job.js';
@@ -14,7 +15,7 @@ import { stopOnSignal } from '../stop.js';
 import { startTeacherProcess } from '../teacher-process.js';
 import { answersSideBySide } from './answers.js';
 import { expectedSeconds } from './expectation.js';
-import { demoJob, KEPT_LAYERS, RATES, TEACHER_KEY_VARIABLE, TEACHER_NAME } from './job-file.js';
+import { demoJob, keptLayers, RATES, TEACHER_KEY_VARIABLE, TEACHER_NAME } from './job-file.js';
 import { demoPrompts, promptLines } from './prompts.js';
 
 interface DemoFlags {
@@ -87,8 +88,10 @@ async function writeInputs(runDir: string, teacherDir: string): Promise<void> {
   const { train, heldOut } = demoPrompts();
   await writeFile(join(runDir, 'train.jsonl'), promptLines(train));
   await writeFile(join(runDir, 'heldout.jsonl'), promptLines(heldOut));
-  say(`student: ${KEPT_LAYERS.length} of the teacher's layers`);
-  await pruneModel(teacherDir, join(runDir, 'start'), KEPT_LAYERS);
+  const { layers } = await readModelConfig(teacherDir);
+  const kept = keptLayers(layers);
+  say(`student: ${kept.length} of the teacher's ${layers} layers`);
+  await pruneModel(teacherDir, join(runDir, 'start'), kept);
 }
 
 async function summary(report: RunReport, outDir: string): Promise<string> {

@@ -3,8 +3,16 @@ export const TEACHER_NAME = 'smollm2-135m-instruct';
 /** Where the demo's job says its teacher's key is found. */
 export const TEACHER_KEY_VARIABLE = 'LIMBECK_DEMO_TEACHER_KEY';
 
-/** Layers of the teacher that the student keeps; README.md beside this file holds the measurements behind the choice. */
-export const KEPT_LAYERS: readonly number[] = Array.from({ length: 24 }, (_, layer) => layer);
+/** Layers that the student of SmolLM2-135M-Instruct keeps; README.md beside this file holds the measurements behind the choice. */
+const SMOLLM2_LAYERS: readonly number[] = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 15, 20, 21, 22, 23, 24, 27, 28, 29];
+const SMOLLM2_DEPTH = 30;
+
+/** Which layers the demo's student keeps of a teacher of `depth` layers: the measured ones of SmolLM2, else two thirds, evenly spread, first and last among them. */
+export function keptLayers(depth: number): readonly number[] {
+  if (depth === SMOLLM2_DEPTH) return SMOLLM2_LAYERS;
+  const count = Math.max(1, Math.round((2 * depth) / 3));
+  return Array.from({ length: count }, (_, index) => (count === 1 ? 0 : Math.round((index * (depth - 1)) / (count - 1))));
+}
 
 /** What a study of learning rates changes in the demo's job. */
 export interface DemoRates {
