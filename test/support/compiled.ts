@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 const root = join(import.meta.dirname, '..', '..');
-const outDir = join(root, '.limbeck', 'test-build');
-const stamp = join(outDir, '.stamp');
+const builds = join(root, '.limbeck', 'test-build');
+const BUILDS_KEPT = 3;
 
 /**
  * The compiled form of a source file, for tests that start processes: child processes cannot run TypeScript. Compiles the whole tree, without checking
@@ -13,20 +14,24 @@ const stamp = join(outDir, '.stamp');
  */
 export async function compiled(source: string): Promise<string> {
   const newest = Math.max(...(await Promise.all(['src', 'kernels/binding'].map((dir) => newestSource(join(root, dir))))));
-  const built = await stat(stamp).then(({ mtimeMs }) => mtimeMs, () => 0);
-  if (newest > built) await compile();
+  const outDir = join(builds, String(Math.round(newest)));
+  if (!existsSync(outDir)) await compile(outDir);
   return join(outDir, source.replace(/\.ts$/, '.js'));
 }
 
-// Built aside and swapped, so that a process which started from the last build keeps its files until then.
-async function compile(): Promise<void> {
+// Each state of the sources has a directory of its own, so that a process of another test run keeps the files it started from.
+async function compile(outDir: string): Promise<void> {
   const aside = `${outDir}.${process.pid}`;
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  await mkdir(aside, { recursive: true });
-  await writeFile(join(aside, '.stamp'), ''); // before compiling, so that a source saved meanwhile counts as newer
-  await promisify(execFile)(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), '--noCheck', '--outDir', aside]);
-  await rm(outDir, { recursive: true, force: true });
-  await rename(aside, outDir);
+  try {
+    await promisify(execFile)(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), '--noCheck', '--outDir', aside]);
+    await rename(aside, outDir);
+  } catch (error) {
+    await rm(aside, { recursive: true, force: true });
+    if (!existsSync(outDir)) throw error; // else another test run was quicker
+  }
+  const old = (await readdir(builds)).filter((name) => /^\d+$/.test(name)).sort().slice(0, -BUILDS_KEPT);
+  await Promise.all(old.map((name) => rm(join(builds, name), { recursive: true, force: true })));
 }
 
 async function newestSource(dir: string): Promise<number> {
