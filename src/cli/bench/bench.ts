@@ -7,18 +7,9 @@ import { openStudentEngine } from '../job.js';
 import { humanProgress } from '../progress.js';
 import { ArgumentInvalid } from '../failure.js';
 import { measureDecode } from './decode.js';
+import type { Figure } from './figure.js';
 import { measureProducts } from './products.js';
 import { measureTrainStep } from './train-step.js';
-
-/** One figure beside the machine's own limit, both measured in this run; `share` = value / limit. */
-export interface Figure {
-  readonly name: string;
-  readonly shape: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly limit: number;
-  readonly share: number;
-}
 
 /** `bench`: each figure beside the machine's own limit, measured in the same run. */
 export function addBenchCommand(program: Command): void {

@@ -1,6 +1,6 @@
 import type { Engine } from '../../engine/engine.js';
 import { startTeacherProcess } from '../teacher-process.js';
-import type { Figure } from './bench.js';
+import type { Figure } from './figure.js';
 import { median } from './median.js';
 
 const PAIRS = 5;

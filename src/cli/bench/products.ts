@@ -1,5 +1,5 @@
 import { loadKernels, type Kernels } from '../../../kernels/binding/kernels.js';
-import type { Figure } from './bench.js';
+import type { Figure } from './figure.js';
 import { median } from './median.js';
 
 const REPEATS = 7;

@@ -1,7 +1,7 @@
 import type { Engine } from '../../engine/engine.js';
 import { readModelConfig, type ModelConfig } from '../../model-files/config.js';
 import type { PackedBatch } from '../../tokens/batch.js';
-import type { Figure } from './bench.js';
+import type { Figure } from './figure.js';
 import { median } from './median.js';
 
 const REPEATS = 5;
