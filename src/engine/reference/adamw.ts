@@ -32,8 +32,8 @@ export function stepAdamW(parameters: Parameters, moments: Moments, how: OptimSt
   const correction1 = 1 - how.beta1 ** step;
   const correction2 = 1 - how.beta2 ** step;
   for (const [name, { values, gradient }] of parameters) {
-    const m = moments.first.get(name)!;
-    const v = moments.second.get(name)!;
+    const m = momentOf(moments.first, name);
+    const v = momentOf(moments.second, name);
     for (let i = 0; i < values.length; i++) {
       const g = gradient[i] * scale;
       m[i] = how.beta1 * m[i] + (1 - how.beta1) * g;
@@ -43,4 +43,10 @@ export function stepAdamW(parameters: Parameters, moments: Moments, how: OptimSt
     }
   }
   return { ...moments, step };
+}
+
+function momentOf(moments: ReadonlyMap<string, Float64Array>, name: string): Float64Array {
+  const moment = moments.get(name);
+  if (!moment) throw new Error(`the optimiser holds no moment of ${name}`);
+  return moment;
 }

@@ -27,7 +27,8 @@ export function drawToken(logits_V: Float64Array, sampling: Pick<Sampling, 'temp
 
 /** Ids by falling value, equal ones by rising id. */
 export function rankIds(values_V: Float64Array): number[] {
-  return Array.from(values_V.keys()).sort((a, b) => values_V[b] - values_V[a] || a - b);
+  // Sorting is stable, so equal values keep the order of their ids.
+  return Array.from(values_V.keys()).sort((a, b) => values_V[b] - values_V[a]);
 }
 
 function nucleus(ranked: number[], probability_V: Float64Array, topP: number): number[] {
