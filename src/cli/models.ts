@@ -4,6 +4,7 @@ import { pullModel, PULLABLE_MODELS } from '../model-files/pull.js';
 import { pruneModel } from '../model-files/prune.js';
 import { writeInterchangeModel } from '../model-files/onnx/interchange-model.js';
 import { ArgumentInvalid } from './failure.js';
+import { verifyModel } from './verify.js';
 
 /** `models …`: fetch, import, prune and convert model directories. */
 export function addModelCommands(program: Command): void {
@@ -38,6 +39,16 @@ export function addModelCommands(program: Command): void {
     .action(async (dir: string, { layers, out }: { layers: string; out: string }) => {
       await pruneModel(dir, out, parseLayers(layers));
       process.stdout.write(`${out}\n`);
+    });
+
+  models
+    .command('verify')
+    .argument('<dir>', 'a Hugging Face directory')
+    .description('compare the engine (bf16) with the embedded teacher (float32) on the same ids')
+    .action(async (dir: string) => {
+      const { agreement, text } = await verifyModel(dir);
+      process.stdout.write(`${text}: ${agreement.agrees ? 'they agree' : 'they disagree'}\n`);
+      if (!agreement.agrees) process.exitCode = 1;
     });
 
   models

@@ -42,7 +42,8 @@ function endOf({ prompt_T, completion_T }: Sample): ScoreSequence {
   return { ids_T, from: Math.max(1, ids_T.length - AGREEMENT_TOKENS) };
 }
 
-async function candidatesOf(engine: Engine, sequences: readonly ScoreSequence[]): Promise<CandidatePosition[]> {
+/** What the engine says at every position of given sequences, in order. */
+export async function candidatesOf(engine: Engine, sequences: readonly ScoreSequence[]): Promise<CandidatePosition[]> {
   const positions: CandidatePosition[] = [];
   for await (const { offsets_R1, ids_S, actualLogProbs_R } of engine.score({ sequences, k: 1 })) {
     for (const [row, actualLogProb] of actualLogProbs_R.entries()) positions.push({ actualLogProb, greedyId: ids_S[offsets_R1[row]] });
