@@ -1,5 +1,5 @@
 import type { OptimStep } from '../engine.js';
-import type { Parameters } from './decoder.js';
+import type { ParameterMatrices } from './decoder.js';
 
 /** First and second moments of each parameter's gradient, and the steps taken. */
 export interface Moments {
@@ -9,13 +9,13 @@ export interface Moments {
 }
 
 /** Moments before the first step. */
-export function zeroMoments(parameters: Parameters): Moments {
+export function zeroMoments(parameters: ParameterMatrices): Moments {
   const zeros = (): Map<string, Float64Array> => new Map([...parameters].map(([name, { values }]) => [name, new Float64Array(values.length)]));
   return { first: zeros(), second: zeros(), step: 0 };
 }
 
 /** The L2 norm of the whole gradient. */
-export function gradientNorm(parameters: Parameters): number {
+export function gradientNorm(parameters: ParameterMatrices): number {
   let squares = 0;
   for (const { gradient } of parameters.values()) squares += gradient.reduce((sum, g) => sum + g * g, 0);
   return Math.sqrt(squares);
@@ -26,7 +26,7 @@ export function gradientNorm(parameters: Parameters): number {
  * w -= rate (mhat / (sqrt(vhat) + eps) + decay w), decay on every parameter. Gradients are left alone.
  * @returns the new moments, which share their arrays with the old ones.
  */
-export function stepAdamW(parameters: Parameters, moments: Moments, how: OptimStep & { readonly gradNorm: number }): Moments {
+export function stepAdamW(parameters: ParameterMatrices, moments: Moments, how: OptimStep & { readonly gradNorm: number }): Moments {
   const step = moments.step + 1;
   const scale = how.gradNorm > how.clip ? how.clip / how.gradNorm : 1;
   const correction1 = 1 - how.beta1 ** step;

@@ -13,11 +13,11 @@ export interface PackedTokens {
 }
 
 /** A model's matrices under their Hugging Face names; a norm's weight is one row. */
-export type Parameters = ReadonlyMap<string, Matrix>;
+export type ParameterMatrices = ReadonlyMap<string, Matrix>;
 
 /** The Llama decoder of Hugging Face transformers in float64. */
 export class Decoder {
-  constructor(readonly config: ModelConfig, readonly parameters: Parameters) {}
+  constructor(readonly config: ModelConfig, readonly parameters: ParameterMatrices) {}
 
   /** Logits [R, V] of the asked rows, which are indices into `tokens_N`. */
   logits(tape: Tape, packed: PackedTokens, rows_R: Int32Array): Matrix {

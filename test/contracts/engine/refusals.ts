@@ -3,6 +3,7 @@ import type { SampleRequest } from '../../../src/engine/engine.js';
 import type { PackedBatch, PackedTargets } from '../../../src/tokens/batch.js';
 import type { ScoreSequence } from '../../../src/tokens/target.js';
 import { listed } from '../../support/scored-batch.js';
+import { tinyConfig } from '../../support/tiny-model.js';
 import { FORWARD_KL, FROZEN, lossOf, STUDENT, type Contract } from './contract.js';
 import { REQUEST } from './sampling.js';
 
@@ -66,7 +67,9 @@ export function refusalContract({ open, batch }: Contract): void {
   });
 
   it('refuses a sequence longer than the model has positions', async () => {
-    const long = { tokens_N: new Int32Array(513), cuSeqlens_S1: Int32Array.of(0, 513), rows_R: Int32Array.of(0), weights_R: Float32Array.of(1), labels_R: Int32Array.of(0) };
+    const { maxPositions: T } = tinyConfig(STUDENT);
+    const row = { rows_R: Int32Array.of(0), weights_R: Float32Array.of(1), labels_R: Int32Array.of(0) };
+    const long = { tokens_N: new Int32Array(T + 1), cuSeqlens_S1: Int32Array.of(0, T + 1), ...row };
     await expect((await open()).forward(long, lossOf('hard'))).rejects.toMatchObject({ kind: 'invalid' });
   });
 

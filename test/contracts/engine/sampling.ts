@@ -51,8 +51,12 @@ export function samplingContract({ open, openFlat, bounds }: Contract): void {
     const engine = await open();
     const [prompt] = REQUEST.prompts;
     const drawn = new Set<string>();
-    for (const change of [{}, { seed: 1 }, { stage: 4 }, { step: 18 }]) drawn.add((await sampleAll(engine, { prompts: [prompt], key: { ...REQUEST.key, ...change } }))[0].ids_T.join());
-    drawn.add((await sampleAll(engine, { prompts: [{ ...prompt, sample: 99 }] }))[0].ids_T.join());
+    for (const change of [{}, { seed: 1 }, { stage: 4 }, { step: 18 }]) {
+      const [completion] = await sampleAll(engine, { prompts: [prompt], key: { ...REQUEST.key, ...change } });
+      drawn.add(completion.ids_T.join());
+    }
+    const [another] = await sampleAll(engine, { prompts: [{ ...prompt, sample: 99 }] });
+    drawn.add(another.ids_T.join());
     expect(drawn.size).toBe(5);
     const [first, second] = idsOf(await sampleAll(engine, { prompts: [prompt, prompt] }));
     expect(first).toEqual(second);
@@ -76,7 +80,10 @@ export function samplingContract({ open, openFlat, bounds }: Contract): void {
   it('reports log-probs at temperature 1 over the whole vocabulary, however the ids were drawn', async () => {
     const engine = await open();
     const completions = await sampleAll(engine, {}, { temperature: 0.7, topK: 9, topP: 0.9 });
-    const sequences = completions.map(({ ids_T, index }) => ({ ids_T: Int32Array.of(...REQUEST.prompts[index].ids_T, ...ids_T), from: REQUEST.prompts[index].ids_T.length }));
+    const sequences = completions.map(({ ids_T, index }) => {
+      const prompt_T = REQUEST.prompts[index].ids_T;
+      return { ids_T: Int32Array.of(...prompt_T, ...ids_T), from: prompt_T.length };
+    });
     const scored = await listed(engine.score({ sequences, k: 1 }));
     for (const { index, logProbs_T } of completions) {
       logProbs_T.forEach((logProb, t) => expect(Math.abs(logProb - scored[index].actualLogProbs_R[t])).toBeLessThan(bounds.nats));
