@@ -57,14 +57,15 @@ def main():
         golden |= train(model, batch)
         restore()
         golden |= distances(golden, logits_bf16_NV, gradients_bf16)
-        metadata = {
+        about = {
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "python": sys.version.split()[0],
-            "optimiser": json.dumps(OPTIMISER),
-            "losses": json.dumps([step_loss(step) for step in range(STEPS)]),
+            "optimiser": OPTIMISER,
+            "losses": [step_loss(step) for step in range(STEPS)],
         }
-        save_file({key: value.detach().contiguous().clone() for key, value in golden.items()}, folder / "golden.safetensors", metadata=metadata)
+        tensors = {key: value.detach().contiguous().clone() for key, value in golden.items()}
+        save_file(tensors, folder / "golden.safetensors", metadata={"golden": json.dumps(about)})  # one entry: safetensors writes several in any order
 
 
 def random_state(config):

@@ -39,6 +39,7 @@ export async function readGolden(model: (typeof GOLDEN_MODELS)[number]): Promise
   const float64 = (name: string): Float64Array => new Float64Array(bytesOf(tensors, name, 'F64'));
   const group = (prefix: string): Map<string, Float64Array> =>
     new Map([...tensors.keys()].filter((name) => name.startsWith(prefix)).map((name) => [name.slice(prefix.length), float64(name)]));
+  const about = JSON.parse(metadata.golden) as { readonly optimiser: OptimStep; readonly losses: readonly LossKind[] };
   return {
     modelDir,
     batch: {
@@ -52,8 +53,8 @@ export async function readGolden(model: (typeof GOLDEN_MODELS)[number]): Promise
     bf16: { logProb: float64('bf16.logProb')[0], gradient: (kind) => float64(`bf16.gradient.${kind}`)[0] },
     greedy: { prompt_T: int32('greedy.prompt_T'), ids_T: int32('greedy.ids_T'), gaps_T: float64('greedy.gaps_T') },
     training: {
-      optimiser: JSON.parse(metadata.optimiser) as OptimStep,
-      kinds: JSON.parse(metadata.losses) as LossKind[],
+      optimiser: about.optimiser,
+      kinds: about.losses,
       losses: float64('train.losses'),
       norms: float64('train.norms'),
       final: group('final.'),
