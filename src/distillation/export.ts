@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { ModelDirectory, writeModelDirectory } from '../model-files/model-directory.js';
 import { writeInterchangeModel } from '../model-files/onnx/interchange-model.js';
-import type { Sample } from '../tokens/sample.js';
 import { StateDamaged } from './distillation.errors.js';
 import type { Ground } from './ground.js';
 import { checkInterchange, describeAgreement } from './interchange-check.js';
@@ -22,17 +21,11 @@ const exportState = z.strictObject({
 /** A committed export. */
 export type ExportState = z.output<typeof exportState>;
 
-/** What the export needs beside the engine. */
-export interface ExportFacts extends Pick<ModelCardFacts, 'evaluation'> {
-  /** Text on which engine and ONNX model are compared. */
-  readonly samples: readonly Sample[];
-}
-
 /**
  * Writes the student: a Hugging Face directory with tokenizer, template and model card, and the ONNX model if asked for, which must agree with
  * the engine. The directory `student` appears whole or not at all.
  */
-export async function exportStage(ground: Ground, facts: ExportFacts): Promise<ExportState> {
+export async function exportStage(ground: Ground, evaluation: ModelCardFacts['evaluation']): Promise<ExportState> {
   const { store, clock, onEvent, plan } = ground;
   const name = { stage: 'export', label: 'export' } as const;
   const stored = await readState(store, STATE_FILE, exportState);
@@ -45,8 +38,8 @@ export async function exportStage(ground: Ground, facts: ExportFacts): Promise<E
     const staging = `staging.${ground.epoch}`;
     await store.remove(staging);
     await store.remove(STUDENT);
-    await writeStudent(ground, `${staging}/student`, facts);
-    const onnx = plan.export.includes('onnx') ? await writeInterchange(ground, `${staging}/student`, facts) : undefined;
+    await writeStudent(ground, `${staging}/student`, evaluation);
+    const onnx = plan.export.includes('onnx') ? await writeInterchange(ground, `${staging}/student`) : undefined;
     await store.publish(`${staging}/student`, STUDENT);
     await store.remove(staging);
     const state = { sha256: await weightsHash(ground), onnx, account: { seconds: (clock() - began) / 1000, tokens: 0, teacher_calls: 0 } };
@@ -55,7 +48,7 @@ export async function exportStage(ground: Ground, facts: ExportFacts): Promise<E
   });
 }
 
-async function writeStudent(ground: Ground, name: string, { evaluation }: ExportFacts): Promise<void> {
+async function writeStudent(ground: Ground, name: string, evaluation: ModelCardFacts['evaluation']): Promise<void> {
   const { store, engine, config, modelDir } = ground;
   const weightsDir = store.path(`${name}.weights`);
   await engine.exportWeights(weightsDir);
@@ -70,9 +63,9 @@ async function writeStudent(ground: Ground, name: string, { evaluation }: Export
 }
 
 /** Writes the ONNX model beside the weights and compares it with the engine. */
-async function writeInterchange({ store, engine, onEvent, runInterchange: run }: Ground, name: string, { samples }: ExportFacts): Promise<ExportState['onnx']> {
+async function writeInterchange({ store, engine, onEvent, heldOut, runInterchange: run }: Ground, name: string): Promise<ExportState['onnx']> {
   const modelPath = await writeInterchangeModel(store.path(name));
-  const agreement = await checkInterchange({ engine, run, modelPath, samples });
+  const agreement = await checkInterchange({ engine, run, modelPath, prompts: heldOut.map(({ ids_T }) => ids_T) });
   onEvent({ kind: 'check', name: 'onnx agreement', verdict: 'passed', found: describeAgreement(agreement) });
   const { positions, meanAbs, maxAbs, greedyDifferences } = agreement;
   return { positions, mean_abs: meanAbs, max_abs: maxAbs, greedy_differences: greedyDifferences };

@@ -1,7 +1,7 @@
 import type { Engine } from '../engine/engine.js';
 import { AGREEMENT_SEQUENCES, AGREEMENT_TOKENS, judgeAgreement, type Agreement, type CandidatePosition } from '../model-files/onnx/agreement.js';
 import type { runInterchange } from '../model-files/onnx/run-interchange.js';
-import type { Sample } from '../tokens/sample.js';
+import type { TokenIds } from '../tokens/sample.js';
 import type { ScoreSequence } from '../tokens/target.js';
 import { ExportDisagrees } from './distillation.errors.js';
 
@@ -13,19 +13,23 @@ export interface InterchangeCheck {
   readonly engine: Engine;
   readonly run: InterchangeRunner;
   readonly modelPath: string;
-  /** Text to compare on; the ends of the first few are taken. */
-  readonly samples: readonly Sample[];
+  /** Prompts that the reference goes on from; the first few are taken. */
+  readonly prompts: readonly TokenIds[];
 }
 
 /**
- * Compares the exported model, run by onnxruntime in float32, with the engine it came from, both fed the same ids.
+ * Compares the exported model, run by onnxruntime in float32, with the engine it came from: the reference continues each prompt with its own
+ * most probable ids, and the engine is fed the same ids.
  * @throws ExportDisagrees with the numbers when the agreement rule (DESIGN section 3) is broken.
  */
-export async function checkInterchange({ engine, run, modelPath, samples }: InterchangeCheck): Promise<Agreement> {
-  const sequences = samples.slice(0, AGREEMENT_SEQUENCES).map(endOf);
-  const { threads } = await engine.describe();
-  const results = await run({ modelPath, threads, tasks: sequences.map((sequence) => ({ kind: 'score', ...sequence })) });
-  const reference = results.flatMap(({ positions }) => positions);
+export async function checkInterchange({ engine, run, modelPath, prompts }: InterchangeCheck): Promise<Agreement> {
+  const { threads, maxPositions } = await engine.describe();
+  const taken = prompts.slice(0, AGREEMENT_SEQUENCES);
+  const longest = taken.reduce((most, { length }) => Math.max(most, length), 0);
+  const tokens = Math.min(AGREEMENT_TOKENS, maxPositions - longest);
+  const continued = await run({ modelPath, threads, tasks: taken.map((ids_T) => ({ kind: 'greedy', ids_T, tokens })) });
+  const reference = continued.flatMap(({ positions }) => positions);
+  const sequences = continued.map(({ ids_T }) => ({ ids_T, from: ids_T.length - tokens }));
   const agreement = judgeAgreement(reference, await candidatesOf(engine, sequences));
   if (!agreement.agrees) throw new ExportDisagrees(`${describeAgreement(agreement)}; the rule allows 0.02 on average, 0.2 at most, and no forbidden difference. Nothing was published`);
   return agreement;
@@ -35,11 +39,6 @@ export async function checkInterchange({ engine, run, modelPath, samples }: Inte
 export function describeAgreement({ positions, meanAbs, maxAbs, greedyDifferences, forbiddenDifferences }: Agreement): string {
   const distance = `|dlogp| mean ${meanAbs.toExponential(1)}, max ${maxAbs.toExponential(1)}`;
   return `engine and ONNX model over ${positions} tokens: ${distance}, greedy ids differ at ${greedyDifferences}, forbidden at ${forbiddenDifferences}`;
-}
-
-function endOf({ prompt_T, completion_T }: Sample): ScoreSequence {
-  const ids_T = Int32Array.of(...prompt_T, ...completion_T);
-  return { ids_T, from: Math.max(1, ids_T.length - AGREEMENT_TOKENS) };
 }
 
 /** What the engine says at every position of given sequences, in order. */

@@ -57,7 +57,7 @@ async function distilStudent(ground: Ground, signal?: AbortSignal): Promise<Made
     after_distill: summarise(afterDistill, ground.seed),
     after_align: summarise(afterAlign, ground.seed),
   };
-  const exported = await exportStage(ground, { evaluation, samples: heldOut.samples });
+  const exported = await exportStage(ground, evaluation);
   return { collected, heldOut, bench, training, evaluation, before, afterDistill, afterAlign, distillAccount, alignAccount, exported };
 }
 

@@ -25,7 +25,7 @@ export class EngineTeacher extends TeacherClient {
 
   async probe(k: number, signal?: AbortSignal): Promise<TeacherCapabilities> {
     const hash = createHash('sha256');
-    for await (const { actualLogProbs_R } of this.options.engine.score({ sequences: [{ ids_T: PROBE, from: 1 }], k }, signal)) hash.update(actualLogProbs_R);
+    hash.update((await only(this.options.engine.score({ sequences: [{ ids_T: PROBE, from: 1 }], k }, signal))).actualLogProbs_R);
     const { maxPositions } = await this.options.engine.describe();
     return { model: 'engine', maxLength: maxPositions, repeatable: true, fingerprint: hash.digest('hex') };
   }
@@ -38,10 +38,10 @@ export class EngineTeacher extends TeacherClient {
     for (const [index, { ids_T: prompt_T, seed }] of prompts.entries()) {
       this.written.push(`${seed}:${prompt_T.join(',')}`);
       const request = { prompts: [{ ids_T: prompt_T, sample: 0 }], sampling, key: { seed, stage: 0, step: 0 } };
-      for await (const { ids_T: completion_T, finish } of this.options.engine.sample(request, signal)) {
-        const sequences = [{ ids_T: Int32Array.of(...prompt_T, ...completion_T), from: prompt_T.length }];
-        for await (const targets of this.options.engine.score({ sequences, k }, signal)) yield { index, prompt_T, completion_T, finish, targets: { ...targets, index } };
-      }
+      const { ids_T: completion_T, finish } = await only(this.options.engine.sample(request, signal));
+      const sequences = [{ ids_T: Int32Array.of(...prompt_T, ...completion_T), from: prompt_T.length }];
+      const targets = await only(this.options.engine.score({ sequences, k }, signal));
+      yield { index, prompt_T, completion_T, finish, targets: { ...targets, index } };
     }
   }
 
@@ -51,4 +51,11 @@ export class EngineTeacher extends TeacherClient {
   }
 
   async close(): Promise<void> {}
+}
+
+/** The one answer of a stream, read to its end: an engine takes no second call before. */
+async function only<Answer>(answers: AsyncIterable<Answer>): Promise<Answer> {
+  const all: Answer[] = [];
+  for await (const answer of answers) all.push(answer);
+  return all[0];
 }
