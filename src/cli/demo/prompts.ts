@@ -20,12 +20,12 @@ const professions = ['a nurse', 'a carpenter', 'a pilot', 'a baker', 'a judge', 
 
 /** Each asks for an answer of one word to one or two short sentences, so that most answers end before the demo's length limit. */
 const templates: readonly { readonly text: (word: string) => string; readonly words: readonly string[] }[] = [
-  { text: (word) => `In one short sentence, what is a ${word} used for?`, words: objects },
-  { text: (word) => `Write one short sentence about a ${word} on a shelf.`, words: objects },
-  { text: (word) => `Name one material a ${word} can be made of. Answer with one word.`, words: objects },
-  { text: (word) => `What does a ${word} eat? Answer in one short sentence.`, words: animals },
+  { text: (word) => `In one short sentence, what is ${withArticle(word)} used for?`, words: objects },
+  { text: (word) => `Write one short sentence about ${withArticle(word)} on a shelf.`, words: objects },
+  { text: (word) => `Name one material ${withArticle(word)} can be made of. Answer with one word.`, words: objects },
+  { text: (word) => `What does ${withArticle(word)} eat? Answer in one short sentence.`, words: animals },
   { text: (word) => `Give one surprising fact about the ${word} in one sentence.`, words: animals },
-  { text: (word) => `Where does a ${word} live? Answer in a few words.`, words: animals },
+  { text: (word) => `Where does ${withArticle(word)} live? Answer in a few words.`, words: animals },
   { text: (word) => `List three ${word}, separated by commas.`, words: groups },
   { text: (word) => `Name one of the ${word} you like and say why in one short sentence.`, words: groups },
   { text: (word) => `What is the opposite of "${word}"? Answer with one word.`, words: adjectives },
@@ -53,6 +53,10 @@ export function demoPrompts(): { readonly train: readonly DemoPrompt[]; readonly
     templates.forEach(({ text, words }, index) => dealt.push({ messages: [{ role: 'user', content: text(words[(round + 5 * index) % words.length]) }] }));
   }
   return { train: dealt.slice(0, TRAINING_PROMPTS), heldOut: dealt.slice(TRAINING_PROMPTS, TRAINING_PROMPTS + HELD_OUT_PROMPTS) };
+}
+
+function withArticle(word: string): string {
+  return `${/^[aeiou]/.test(word) ? 'an' : 'a'} ${word}`;
 }
 
 /** One JSON object a line, as a job's `training_file` holds it. */
