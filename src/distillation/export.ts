@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { readCardFacts } from '../model-files/model-card.js';
 import { ModelDirectory, writeModelDirectory } from '../model-files/model-directory.js';
 import { writeInterchangeModel } from '../model-files/onnx/interchange-model.js';
 import { StateDamaged } from './distillation.errors.js';
 import type { Ground } from './ground.js';
 import { checkInterchange, describeAgreement } from './interchange-check.js';
-import { modelCard, type ModelCardFacts } from './model-card.js';
+import { studentCard, type StudentCardFacts } from './model-card.js';
 import { accountSchema, readState, writeState } from './run-state.js';
 import { runStage } from './stages.js';
 
@@ -25,7 +26,7 @@ export type ExportState = z.output<typeof exportState>;
  * Writes the student: a Hugging Face directory with tokenizer, template and model card, and the ONNX model if asked for, which must agree with
  * the engine. The directory `student` appears whole or not at all.
  */
-export async function exportStage(ground: Ground, evaluation: ModelCardFacts['evaluation']): Promise<ExportState> {
+export async function exportStage(ground: Ground, evaluation: StudentCardFacts['evaluation']): Promise<ExportState> {
   const { store, clock, onEvent, plan } = ground;
   const name = { stage: 'export', label: 'export' } as const;
   const stored = await readState(store, STATE_FILE, exportState);
@@ -48,7 +49,7 @@ export async function exportStage(ground: Ground, evaluation: ModelCardFacts['ev
   });
 }
 
-async function writeStudent(ground: Ground, name: string, evaluation: ModelCardFacts['evaluation']): Promise<void> {
+async function writeStudent(ground: Ground, name: string, evaluation: StudentCardFacts['evaluation']): Promise<void> {
   const { store, engine, config, modelDir } = ground;
   const weightsDir = store.path(`${name}.weights`);
   await engine.exportWeights(weightsDir);
@@ -71,9 +72,9 @@ async function writeInterchange({ store, engine, onEvent, heldOut, runInterchang
   return { positions, mean_abs: meanAbs, max_abs: maxAbs, greedy_differences: greedyDifferences };
 }
 
-async function describeStudent({ spec, identity, engine }: Ground, evaluation: ModelCardFacts['evaluation']): Promise<string> {
+async function describeStudent({ spec, identity, engine, modelDir }: Ground, evaluation: StudentCardFacts['evaluation']): Promise<string> {
   const { implementation, build } = await engine.describe();
-  return modelCard({ spec, identity, engine: `${implementation}, ${build}`, evaluation });
+  return studentCard({ spec, identity, engine: `${implementation}, ${build}`, evaluation, starting: await readCardFacts(modelDir) });
 }
 
 async function weightsHash({ store }: Ground): Promise<string> {

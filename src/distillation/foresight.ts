@@ -1,3 +1,4 @@
+import { parameterCount } from '../model-files/parameters.js';
 import type { ModelConfig } from '../model-files/config.js';
 import type { Spec } from './spec.js';
 
@@ -17,12 +18,6 @@ const BYTES_PER_PARAMETER_EXPORTED = 8;
 /** 18 bits of id and a float16. */
 const BYTES_PER_STORED_TARGET = 4.25;
 
-/** Parameters of a Llama decoder of this shape. */
-export function countParameters({ vocabSize: V, hiddenSize: D, intermediateSize: F, layers, heads: H, kvHeads, headDim: K, tiedEmbeddings }: ModelConfig): number {
-  const layer = 2 * D * H * K + 2 * D * kvHeads * K + 3 * D * F + 2 * D;
-  return V * D * (tiedEmbeddings ? 1 : 2) + layers * layer + D;
-}
-
 /** Bytes that training this student by this spec will take at its height; an estimate from below. @param prompts training prompts. */
 export function foreseeMemory({ spec, config, prompts }: { spec: Spec; config: ModelConfig; prompts: number }): number {
   const { micro_batch_tokens, targets, collect, align } = spec.method.distillation;
@@ -30,12 +25,12 @@ export function foreseeMemory({ spec, config, prompts }: { spec: Spec; config: M
   const perToken = layers * (4 * D + 2 * H * K + 2 * kvHeads * K + 3 * F) * BYTES_PER_ACTIVATION;
   const cache = align.prompts_per_step * align.max_tokens * layers * 2 * kvHeads * K * BYTES_PER_ACTIVATION;
   const held = prompts * collect.samples_per_prompt * collect.max_tokens * targets.top_k * BYTES_PER_TARGET;
-  return countParameters(config) * BYTES_PER_PARAMETER + Math.max(micro_batch_tokens * perToken, cache) + held;
+  return parameterCount(config) * BYTES_PER_PARAMETER + Math.max(micro_batch_tokens * perToken, cache) + held;
 }
 
 /** Bytes that the run will take on disk at its height. @param prompts training prompts. */
 export function foreseeDisk({ spec, config, prompts }: { spec: Spec; config: ModelConfig; prompts: number }): number {
   const { targets, collect } = spec.method.distillation;
   const shards = prompts * collect.samples_per_prompt * collect.max_tokens * targets.top_k * BYTES_PER_STORED_TARGET;
-  return countParameters(config) * (CHECKPOINTS * BYTES_PER_PARAMETER_SAVED + BYTES_PER_PARAMETER_EXPORTED) + shards;
+  return parameterCount(config) * (CHECKPOINTS * BYTES_PER_PARAMETER_SAVED + BYTES_PER_PARAMETER_EXPORTED) + shards;
 }

@@ -1,13 +1,16 @@
+import { modelCard, type CardFacts } from '../model-files/model-card.js';
 import type { RunIdentity } from './identity.js';
 import type { Evaluation, RunReport } from './report.js';
 import type { Spec } from './spec.js';
 
-/** What a model card tells. */
-export interface ModelCardFacts {
+/** What the card of a trained student tells. */
+export interface StudentCardFacts {
   readonly spec: Spec;
   readonly identity: RunIdentity;
   readonly engine: string;
   readonly evaluation: Pick<RunReport['evaluation'], 'teacher' | 'before' | 'after_distill' | 'after_align'>;
+  /** What the starting student's own card states. */
+  readonly starting: CardFacts;
 }
 
 const COLUMNS: readonly (readonly [string, (evaluation: Evaluation) => string])[] = [
@@ -19,22 +22,25 @@ const COLUMNS: readonly (readonly [string, (evaluation: Evaluation) => string])[
   ['looping', (e) => e.loop_share.toFixed(3)],
 ];
 
-/** `README.md` of an exported student: where it comes from, how it was made, what was measured. */
-export function modelCard({ spec, identity, engine, evaluation }: ModelCardFacts): string {
-  const { teacher, distill, align, targets, collect, evaluate } = spec.method.distillation;
-  const rows = Object.entries(evaluation).map(([name, measured]) => `| ${[name.replace('_', ' '), ...COLUMNS.map(([, show]) => show(measured))].join(' | ')} |`);
+/** `README.md` of an exported student: where it comes from, how it was made, what was measured. Licence and origin of the starting student's own card are kept. */
+export function studentCard({ spec, identity, engine, evaluation, starting }: StudentCardFacts): string {
+  return modelCard({
+    title: spec.suffix,
+    license: starting.license,
+    baseModel: starting.baseModel,
+    tags: ['distillation'],
+    sections: [
+      { heading: 'Lineage', body: lineage({ spec, identity, engine }) },
+      ...(starting.origin === undefined ? [] : [{ heading: 'Origin', body: starting.origin }]),
+      { heading: 'Results', body: results(spec, evaluation) },
+    ],
+  });
+}
+
+function lineage({ spec, identity, engine }: Pick<StudentCardFacts, 'spec' | 'identity' | 'engine'>): string {
+  const { teacher, distill, align, targets, collect } = spec.method.distillation;
   return [
-    '---',
-    'library_name: transformers',
-    'pipeline_tag: text-generation',
-    'tags: [distillation]',
-    '---',
-    '',
-    `# ${spec.suffix}`,
-    '',
     `A student distilled from the teacher \`${teacher.model}\` by Limbeck, in two phases.`,
-    '',
-    '## Lineage',
     '',
     `- starting student: \`${spec.model}\`, hash of its weights \`${identity.student}\``,
     `- teacher: \`${teacher.model}\`, fingerprint \`${identity.teacher}\``,
@@ -42,15 +48,17 @@ export function modelCard({ spec, identity, engine, evaluation }: ModelCardFacts
     `- distill (off-policy): ${distill.loss.kind}, ${distill.epochs} epochs, learning rate ${distill.learning_rate}`,
     `- align (on-policy): ${align.loss.kind}, ${align.steps} steps of ${align.prompts_per_step} rollouts, learning rate ${align.learning_rate}`,
     `- seed ${spec.seed}, spec hash \`${identity.spec}\`, engine ${engine}`,
-    '',
-    '## Results',
-    '',
-    `On ${evaluate.prompts} held-out prompts; KLs in nats a token with 95 % bootstrap intervals over prompts.`,
+  ].join('\n');
+}
+
+function results(spec: Spec, evaluation: StudentCardFacts['evaluation']): string {
+  const rows = Object.entries(evaluation).map(([name, measured]) => `| ${[name.replace('_', ' '), ...COLUMNS.map(([, show]) => show(measured))].join(' | ')} |`);
+  return [
+    `On ${spec.method.distillation.evaluate.prompts} held-out prompts; KLs in nats a token with 95 % bootstrap intervals over prompts.`,
     '',
     `| | ${COLUMNS.map(([title]) => title).join(' | ')} |`,
     `|---|${COLUMNS.map(() => '---').join('|')}|`,
     ...rows,
-    '',
   ].join('\n');
 }
 

@@ -19,11 +19,6 @@ export function parameterCount(config: ModelConfig): number {
   return vocabSize * hiddenSize * (config.tiedEmbeddings ? 1 : 2) + config.layers * perLayer + hiddenSize;
 }
 
-/** Bytes of the weights as Limbeck stores them, in bfloat16. */
-export function weightsBytes(config: ModelConfig): number {
-  return 2 * parameterCount(config);
-}
-
 function layerTensors({ hiddenSize, intermediateSize, heads, kvHeads, headDim }: ModelConfig): Record<string, readonly number[]> {
   return {
     'input_layernorm.weight': [hiddenSize],
