@@ -8,18 +8,23 @@ const count = z.number().min(0);
 const promptRecord = z.strictObject({
   /** Sums over the rows of the prompt's teacher text; `rows` 0 when there is none. */
   text: z.strictObject({ rows: count, forward_kl: z.number(), agreement: count, student_entropy: z.number(), teacher_entropy: z.number(), tail_mass: z.number() }),
-  /** Of the prompt's own rollout. `log_ratio` sums log p_student - log p_teacher over its tokens. */
-  rollout: z.strictObject({
-    tokens: count,
-    log_ratio: z.number(),
-    bucketed_reverse_kl: z.number().optional(),
-    finish: z.enum(['stop', 'length']),
-    loops: z.boolean(),
-    /** Absent when the prompt carries no answer. */
-    correct: z.boolean().optional(),
-  }),
+  /** Of the rollouts to the prompt, equally many for every prompt. `log_ratio` sums log p_student - log p_teacher over a rollout's tokens. */
+  rollouts: z
+    .array(
+      z.strictObject({
+        tokens: count,
+        log_ratio: z.number(),
+        bucketed_reverse_kl: z.number().optional(),
+        finish: z.enum(['stop', 'length']),
+        loops: z.boolean(),
+        /** Absent when the prompt carries no answer. */
+        correct: z.boolean().optional(),
+      }),
+    )
+    .min(1),
 });
 
+type RolloutColumn = (rollout: PromptRecord['rollouts'][number]) => number;
 /** What was measured on one held-out prompt, in sums of nats, so that any mean and any interval can be made of it later. */
 export type PromptRecord = z.output<typeof promptRecord>;
 
@@ -30,12 +35,13 @@ export type EvaluationRecord = z.output<typeof evaluationRecordSchema>;
 
 type Column = (record: PromptRecord) => number;
 const textRows: Column = ({ text }) => text.rows;
-const rolloutTokens: Column = ({ rollout }) => rollout.tokens;
+const overRollouts = (column: RolloutColumn): Column => ({ rollouts }) => rollouts.reduce((sum, rollout) => sum + column(rollout), 0);
+const rolloutTokens = overRollouts(({ tokens }) => tokens);
 
 /** Means and intervals of a record. @param seed of the run; equal records give equal intervals. */
 export function summarise({ prompts }: EvaluationRecord, seed: number): Evaluation {
   const onText = (sum: Column): number => meanOf(promptMean(prompts, sum, textRows));
-  const onRollouts = (sum: Column): number => meanOf(promptMean(prompts, sum, () => 1));
+  const onRollouts = (column: RolloutColumn): number => meanOf(promptMean(prompts, overRollouts(column), ({ rollouts }) => rollouts.length));
   const forward = meanInterval(forwardKl(prompts), seed);
   const reverse = meanInterval(reverseKl(prompts), seed);
   return {
@@ -47,15 +53,15 @@ export function summarise({ prompts }: EvaluationRecord, seed: number): Evaluati
     reverse_kl_own_rollouts_low: reverse.low,
     reverse_kl_own_rollouts_high: reverse.high,
     top1_agreement: onText(({ text }) => text.agreement),
-    mean_length: onRollouts(rolloutTokens),
-    truncated_share: onRollouts(({ rollout }) => Number(rollout.finish === 'length')),
-    loop_share: onRollouts(({ rollout }) => Number(rollout.loops)),
-    eos_share: onRollouts(({ rollout }) => Number(rollout.finish === 'stop')),
-    bucketed_reverse_kl_own_rollouts: known(meanOf(promptMean(prompts, ({ rollout }) => rollout.bucketed_reverse_kl ?? NaN, rolloutTokens))),
+    mean_length: onRollouts(({ tokens }) => tokens),
+    truncated_share: onRollouts(({ finish }) => Number(finish === 'length')),
+    loop_share: onRollouts(({ loops }) => Number(loops)),
+    eos_share: onRollouts(({ finish }) => Number(finish === 'stop')),
+    bucketed_reverse_kl_own_rollouts: known(meanOf(promptMean(prompts, overRollouts(({ bucketed_reverse_kl: kl }) => kl ?? NaN), rolloutTokens))),
     student_entropy: onText(({ text }) => text.student_entropy),
     teacher_entropy: onText(({ text }) => text.teacher_entropy),
     tail_mass: onText(({ text }) => text.tail_mass),
-    accuracy: known(meanOf(promptMean(prompts, ({ rollout }) => Number(rollout.correct ?? false), ({ rollout }) => Number(rollout.correct !== undefined)))),
+    accuracy: known(meanOf(promptMean(prompts, overRollouts(({ correct }) => Number(correct ?? false)), overRollouts(({ correct }) => Number(correct !== undefined))))),
   };
 }
 
@@ -72,7 +78,7 @@ function forwardKl(prompts: readonly PromptRecord[]): PromptMean {
 }
 
 function reverseKl(prompts: readonly PromptRecord[]): PromptMean {
-  return promptMean(prompts, ({ rollout }) => rollout.log_ratio, rolloutTokens);
+  return promptMean(prompts, overRollouts(({ log_ratio }) => log_ratio), rolloutTokens);
 }
 
 function promptMean(prompts: readonly PromptRecord[], sum: Column, count: Column): PromptMean {

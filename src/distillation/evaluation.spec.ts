@@ -9,9 +9,9 @@ const record = (...prompts: PromptRecord[]): EvaluationRecord => ({ label: 'x', 
 
 describe('summarise', () => {
   it('averages over tokens, and over rollouts what is said of whole rollouts', () => {
-    const long = { text: { ...text, rows: 6, forward_kl: 7 }, rollout: { tokens: 12, log_ratio: 2, bucketed_reverse_kl: 3, finish: 'length', loops: true } } as const;
+    const long = { text: { ...text, rows: 6, forward_kl: 7 }, rollouts: [{ tokens: 12, log_ratio: 2, bucketed_reverse_kl: 3, finish: 'length' as const, loops: true }] };
 
-    const evaluation = summarise(record({ text, rollout }, long), 7);
+    const evaluation = summarise(record({ text, rollouts: [rollout] }, long), 7);
 
     expect(evaluation).toMatchObject({
       prompts: 2,
@@ -30,16 +30,26 @@ describe('summarise', () => {
   });
 
   it('counts right answers over the prompts that carry one', () => {
-    const answered = (correct: boolean) => ({ text, rollout: { ...rollout, correct } });
+    const answered = (correct: boolean) => ({ text, rollouts: [{ ...rollout, correct }] });
 
-    expect(summarise(record({ text, rollout }, answered(true), answered(true), answered(false)), 7).accuracy).toBeCloseTo(2 / 3, 12);
+    expect(summarise(record({ text, rollouts: [rollout] }, answered(true), answered(true), answered(false)), 7).accuracy).toBeCloseTo(2 / 3, 12);
+  });
+});
+
+describe('summarise of several rollouts to a prompt', () => {
+  it('counts every token of every rollout once', () => {
+    const second = { ...rollout, tokens: 12, log_ratio: 6, loops: true };
+
+    const evaluation = summarise(record({ text, rollouts: [rollout, second] }), 7);
+
+    expect(evaluation).toMatchObject({ prompts: 1, reverse_kl_own_rollouts: 0.5, mean_length: 8, loop_share: 0.5 });
   });
 });
 
 describe('differences', () => {
   it('pairs prompts', () => {
-    const before = record(...[1, 5, 9].map((log_ratio) => ({ text, rollout: { ...rollout, log_ratio } })));
-    const after = record(...[0.6, 4.6, 8.6].map((log_ratio) => ({ text: { ...text, forward_kl: 2 }, rollout: { ...rollout, log_ratio } })));
+    const before = record(...[1, 5, 9].map((log_ratio) => ({ text, rollouts: [{ ...rollout, log_ratio }] })));
+    const after = record(...[0.6, 4.6, 8.6].map((log_ratio) => ({ text: { ...text, forward_kl: 2 }, rollouts: [{ ...rollout, log_ratio }] })));
 
     const { forwardKl, reverseKl } = differences({ before, after }, 7);
 

@@ -23,6 +23,8 @@ export interface Bench {
   /** What the teacher wrote to them, `origin` the prompt's index; a prompt has at most one. */
   readonly teacherText: readonly ShardSample[];
   readonly maxTokens: number;
+  /** Rollouts to each prompt, >= 1. */
+  readonly rolloutsPerPrompt: number;
   readonly stopIds: readonly number[];
   readonly k: number;
   readonly seed: number;
@@ -45,6 +47,7 @@ export interface EvaluationRequest {
 /** An evaluation with the rollouts it was made on. */
 export interface MeasuredStudent {
   readonly record: EvaluationRecord;
+  /** Prompt by prompt, then the second to each, and so on. */
   readonly rollouts: readonly Rollout[];
 }
 
@@ -54,11 +57,11 @@ export interface MeasuredStudent {
  */
 export async function evaluateStudent(engine: Engine, { bench, label, onAnswered }: EvaluationRequest, signal?: AbortSignal): Promise<MeasuredStudent> {
   const began = bench.clock();
-  const { teacherText, prompts } = bench;
+  const { teacherText, prompts, rolloutsPerPrompt } = bench;
   const textRows = await rowsOf(engine, { samples: teacherText, loss: FORWARD, microBatchTokens: bench.microBatchTokens }, signal);
   const texts = new Map(teacherText.map(({ origin }, index) => [origin, sumText(textRows[index])]));
   const request = {
-    prompts: prompts.map(({ ids_T }) => ids_T),
+    prompts: Array.from({ length: rolloutsPerPrompt }, () => prompts.map(({ ids_T }) => ids_T)).flat(),
     sampling: plainSampling(bench.maxTokens, bench.stopIds),
     key: { seed: bench.seed, stage: STREAMS.evaluate, step: 0 },
     onFinished: onAnswered,
@@ -67,10 +70,11 @@ export async function evaluateStudent(engine: Engine, { bench, label, onAnswered
   const blocks = await scoreSamples(bench.teacher, { samples: rollouts, k: bench.k }, signal);
   const scored = rollouts.map((rollout, index) => ({ ...rollout, targets: blocks[index] }));
   const rolloutRows = await rowsOf(engine, { samples: scored, loss: REVERSE, microBatchTokens: bench.microBatchTokens }, signal);
-  const records = scored.map((rollout, index) => ({
-    text: texts.get(index) ?? NO_TEXT,
-    rollout: { ...judgeRollout(bench, rollout, prompts[index].answer), bucketed_reverse_kl: sum(column([rolloutRows[index]], 'reverseKl')) },
+  const judged = scored.map((rollout, index) => ({
+    ...judgeRollout(bench, rollout, prompts[index % prompts.length].answer),
+    bucketed_reverse_kl: sum(column([rolloutRows[index]], 'reverseKl')),
   }));
+  const records = prompts.map((_, index) => ({ text: texts.get(index) ?? NO_TEXT, rollouts: judged.filter((_rollout, place) => place % prompts.length === index) }));
   const tokens = [...teacherText, ...rollouts].reduce((all, sample) => all + tokensOf(sample), 0);
   return { record: { label, prompts: records, account: { seconds: (bench.clock() - began) / 1000, tokens, teacher_calls: rollouts.length } }, rollouts };
 }
@@ -81,7 +85,7 @@ export function evaluateTeacher(bench: Bench): EvaluationRecord {
     const { rows, entropy, tailMass } = sumTargets(sample.targets);
     return {
       text: { rows, forward_kl: 0, agreement: rows, student_entropy: entropy, teacher_entropy: entropy, tail_mass: tailMass },
-      rollout: { ...judgeRollout(bench, { ...sample, logProbs_T: sample.targets.actualLogProbs_R }, bench.prompts[sample.origin].answer), bucketed_reverse_kl: 0 },
+      rollouts: [{ ...judgeRollout(bench, { ...sample, logProbs_T: sample.targets.actualLogProbs_R }, bench.prompts[sample.origin].answer), bucketed_reverse_kl: 0 }],
     };
   });
   return { label: 'teacher', prompts: records, account: { seconds: 0, tokens: 0, teacher_calls: 0 } };
@@ -92,7 +96,7 @@ export function judgeRollout(
   { tokenizer }: Pick<Bench, 'tokenizer'>,
   { completion_T, logProbs_T, finish, targets }: Rollout & TargetedSample,
   answer: string | undefined,
-): PromptRecord['rollout'] {
+): PromptRecord['rollouts'][number] {
   const text = (): string => tokenizer.decode(completion_T, { skipSpecial: 'skip' });
   return {
     tokens: completion_T.length,

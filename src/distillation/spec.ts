@@ -84,6 +84,8 @@ const optimizer = z.strictObject({
 const evaluate = z.strictObject({
   /** Held-out prompts, taken from the head of the validation file. */
   prompts: positiveInteger.default(48),
+  /** Rollouts of the student to each of them; more make the reverse KL's interval narrower at the teacher's cost. */
+  rollouts_per_prompt: positiveInteger.default(1),
   max_tokens: positiveInteger.default(512),
 });
 

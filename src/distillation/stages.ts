@@ -135,6 +135,7 @@ export function benchOf({ teacher, tokenizer, clock, heldOut, plan, stopIds, see
     prompts: heldOut,
     teacherText,
     maxTokens: plan.evaluate.max_tokens,
+    rolloutsPerPrompt: plan.evaluate.rollouts_per_prompt,
     stopIds,
     k: plan.targets.top_k,
     seed,
@@ -152,7 +153,7 @@ export async function evaluateStage(ground: Ground, { bench, label }: { bench: B
     return stored;
   }
   return runStage(ground, name, async () => {
-    const onAnswered = countProgress(ground, name, { total: bench.prompts.length, unit: 'rollouts' });
+    const onAnswered = countProgress(ground, name, { total: bench.prompts.length * bench.rolloutsPerPrompt, unit: 'rollouts' });
     const { record, rollouts } = await evaluateStudent(ground.engine, { bench, label, onAnswered }, signal);
     await writeAnswers(ground, bench, { label, rollouts });
     await writeState(ground.store, file, record);
@@ -160,10 +161,10 @@ export async function evaluateStage(ground: Ground, { bench, label }: { bench: B
   });
 }
 
-/** `samples/<label>.jsonl`: each held-out prompt with the teacher's and the student's answer, as text with special tokens. */
+/** `samples/<label>.jsonl`: each held-out prompt with the teacher's and the student's first answer, as text with special tokens. */
 async function writeAnswers({ store, tokenizer }: Ground, { prompts, teacherText }: Bench, { label, rollouts }: { label: string; rollouts: readonly Rollout[] }): Promise<void> {
   const text = (ids: Int32Array): string => tokenizer.decode(ids, { skipSpecial: 'keep' });
   const written = new Map(teacherText.map(({ origin, completion_T }) => [origin, text(completion_T)]));
-  const lines = rollouts.map(({ completion_T }, index) => JSON.stringify({ prompt: text(prompts[index].ids_T), teacher: written.get(index) ?? null, student: text(completion_T) }));
+  const lines = rollouts.slice(0, prompts.length).map(({ completion_T }, index) => JSON.stringify({ prompt: text(prompts[index].ids_T), teacher: written.get(index) ?? null, student: text(completion_T) }));
   await store.write(`samples/${label}.jsonl`, Buffer.from(`${lines.join('\n')}\n`));
 }

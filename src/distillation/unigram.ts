@@ -76,7 +76,7 @@ export async function evaluateUnigram(unigram: Unigram, bench: Bench, signal?: A
   const texts = new Map(bench.teacherText.map(({ origin, targets }) => [origin, unigram.compare(targets)]));
   const prompts = rollouts.map((rollout, index) => ({
     text: texts.get(index) ?? NO_TEXT,
-    rollout: judgeRollout(bench, { ...rollout, targets: blocks[index] }, bench.prompts[index].answer),
+    rollouts: [judgeRollout(bench, { ...rollout, targets: blocks[index] }, bench.prompts[index].answer)],
   }));
   const tokens = rollouts.reduce((sum, sample) => sum + tokensOf(sample), 0);
   return { label: 'unigram', prompts, account: { seconds: (bench.clock() - began) / 1000, tokens, teacher_calls: rollouts.length } };

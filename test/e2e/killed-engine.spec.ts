@@ -56,7 +56,7 @@ function job(): object {
         collect: { max_tokens: 12 },
         distill: { epochs: 3, loss_tokens_per_step: 60, learning_rate: 1e-3 },
         align: { steps: 7, prompts_per_step: 4, max_tokens: 10, learning_rate: 2e-4 },
-        evaluate: { prompts: 4, max_tokens: 10 },
+        evaluate: { prompts: 4, rollouts_per_prompt: 2, max_tokens: 10 },
         checkpoint_every: { steps: 2 },
         export: ['safetensors'],
       },

@@ -43,7 +43,7 @@ export function demoJob(teacherUrl: string, rates: DemoRates, apiKeyVariable?: s
         distill: { loss: loss('forward_kl'), epochs: 3, loss_tokens_per_step: 1024, learning_rate: rates.distill },
         align: { loss: loss('reverse_kl'), steps: rates.alignSteps ?? 12, prompts_per_step: 16, max_tokens: 64, learning_rate: rates.align },
         optimizer: { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0, clip: 1, schedule: 'cosine', warmup: 0.1 },
-        evaluate: { prompts: 48, max_tokens: 64 },
+        evaluate: { prompts: 48, rollouts_per_prompt: 4, max_tokens: 64 },
         checkpoint_every: '5m',
         export: ['safetensors', 'onnx'],
       },
