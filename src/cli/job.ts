@@ -5,7 +5,7 @@ import { parse as parseYaml } from 'yaml';
 import { secretFromEnvironment } from '../config/secret.js';
 import { parsePrompts, type ChatPrompt } from '../distillation/prompts.js';
 import type { RunReport } from '../distillation/report.js';
-import { runDistillation } from '../distillation/run.js';
+import { runDistillation, type RunContext } from '../distillation/run.js';
 import { parseSpec, type Spec } from '../distillation/spec.js';
 import { HostedEngine } from '../engine/host/hosted-engine.js';
 import { ChatTemplate } from '../model-files/chat-template.js';
@@ -35,6 +35,22 @@ export interface JobOptions {
 
 /** Runs one job from its file to its exported student. @throws AppError; before any work when an input is wrong. */
 export async function runJob(options: JobOptions): Promise<RunReport> {
+  const job = await openJob(options);
+  try {
+    return await runDistillation(job.context, options.signal);
+  } finally {
+    await job.close();
+  }
+}
+
+/** A job whose inputs are read and whose teacher is connected; `close` lets the teacher go, and removes an out directory in which nothing was done. */
+export interface OpenJob {
+  readonly context: RunContext;
+  close(): Promise<void>;
+}
+
+/** Reads everything a job names. @throws AppError; nothing is left behind then. */
+export async function openJob(options: Omit<JobOptions, 'signal'>): Promise<OpenJob> {
   const spec = await readSpec(options.jobFile);
   const inputs = await readInputs(spec, dirname(resolve(options.jobFile)));
   const taken = await isTaken(options.outDir);
@@ -44,29 +60,26 @@ export async function runJob(options: JobOptions): Promise<RunReport> {
   if (!taken && options.resume === 'resume') throw new OutDirectoryTaken(`${options.outDir} holds no run to resume; leave --resume out to start one`);
   const store = new DirectoryStore(resolve(options.outDir));
   const teacher = await connectTeacher(spec, inputs.modelDir, options.secrets ?? {});
-  try {
-    return await runDistillation(
-      {
-        spec,
-        store,
-        ...inputs,
-        teacher,
-        openEngine: (modelDir) => openStudentEngine(modelDir, options.view),
-        runInterchange: (job) => runInterchange(job),
-        clock: () => performance.now(),
-        freeMemoryBytes: freemem(),
-        freeDiskBytes: await freeDiskBytes(resolve(options.outDir)),
-        onEvent: (event) => options.view.show(event),
-        controls: options.controls,
-        epoch: await nextAttempt(store),
-      },
-      options.signal,
-    );
-  } finally {
+  const context: RunContext = {
+    spec,
+    store,
+    ...inputs,
+    teacher,
+    openEngine: (modelDir) => openStudentEngine(modelDir, options.view),
+    runInterchange: (job) => runInterchange(job),
+    clock: () => performance.now(),
+    freeMemoryBytes: freemem(),
+    freeDiskBytes: await freeDiskBytes(resolve(options.outDir)),
+    onEvent: (event) => options.view.show(event),
+    controls: options.controls,
+    epoch: await nextAttempt(store),
+  };
+  const close = async (): Promise<void> => {
     options.view.close();
     await teacher.close();
     if (!taken) await removeIfUntouched(store, options.outDir);
-  }
+  };
+  return { context, close };
 }
 
 async function readSpec(jobFile: string): Promise<Spec> {

@@ -15,7 +15,7 @@ import { stopOnSignal } from '../stop.js';
 import { startTeacherProcess } from '../teacher-process.js';
 import { answersSideBySide } from './answers.js';
 import { expectedSeconds } from './expectation.js';
-import { demoJob, keptLayers, RATES, TEACHER_KEY_VARIABLE, TEACHER_NAME } from './job-file.js';
+import { demoJob, keptLayers, TEACHER_KEY_VARIABLE, TEACHER_NAME } from './job-file.js';
 import { demoPrompts, promptLines } from './prompts.js';
 
 interface DemoFlags {
@@ -53,7 +53,7 @@ async function runDemo(flags: DemoFlags, signal: AbortSignal): Promise<RunReport
   try {
     say(`teacher: ${teacherDir} at ${teacher.url}`);
     const jobFile = join(runDir, 'job.yaml');
-    await writeFile(jobFile, toYaml(demoJob(teacher.url, RATES, TEACHER_KEY_VARIABLE)));
+    await writeFile(jobFile, toYaml(demoJob(teacher.url, TEACHER_KEY_VARIABLE)));
     const report = await runJob({
       jobFile,
       outDir: join(runDir, 'run'),

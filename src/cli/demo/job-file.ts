@@ -14,18 +14,8 @@ export function keptLayers(depth: number): readonly number[] {
   return Array.from({ length: count }, (_, index) => (count === 1 ? 0 : Math.round((index * (depth - 1)) / (count - 1))));
 }
 
-/** What a study of learning rates changes in the demo's job. */
-export interface DemoRates {
-  readonly distill: number;
-  readonly align: number;
-  readonly alignSteps?: number;
-}
-
-/** As README.md beside this file measures them. */
-export const RATES: DemoRates = { distill: 1e-3, align: 2e-4 };
-
-/** The demo's job, as it is written to `job.yaml`. `apiKeyVariable` is left out for a teacher that wants no key. */
-export function demoJob(teacherUrl: string, rates: DemoRates, apiKeyVariable?: string): object {
+/** The demo's job, as it is written to `job.yaml`; learning rates as README.md beside this file measures them. `apiKeyVariable` is left out for a teacher that wants no key. */
+export function demoJob(teacherUrl: string, apiKeyVariable?: string): object {
   const loss = (kind: string): object => ({ kind, truncation: 'tail_bucket' });
   return {
     model: './start',
@@ -40,10 +30,10 @@ export function demoJob(teacherUrl: string, rates: DemoRates, apiKeyVariable?: s
         targets: { top_k: 64 },
         modes: { plain: 1 },
         collect: { samples_per_prompt: 1, max_tokens: 64, temperature: 1 },
-        distill: { loss: loss('forward_kl'), epochs: 3, loss_tokens_per_step: 1024, learning_rate: rates.distill },
-        align: { loss: loss('reverse_kl'), steps: rates.alignSteps ?? 12, prompts_per_step: 16, max_tokens: 64, learning_rate: rates.align },
+        distill: { loss: loss('forward_kl'), epochs: 3, loss_tokens_per_step: 1024, learning_rate: 1e-3 },
+        align: { loss: loss('reverse_kl'), steps: 24, prompts_per_step: 16, max_tokens: 64, learning_rate: 4e-4 },
         optimizer: { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0, clip: 1, schedule: 'cosine', warmup: 0.1 },
-        evaluate: { prompts: 48, rollouts_per_prompt: 4, max_tokens: 64 },
+        evaluate: { prompts: 48, rollouts_per_prompt: 2, max_tokens: 64 },
         checkpoint_every: '5m',
         export: ['safetensors', 'onnx'],
       },

@@ -1,53 +1,105 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { stringify as toYaml } from 'yaml';
-import type { Evaluation, RunReport } from '../../distillation/report.js';
+import type { Bench } from '../../distillation/evaluation.js';
+import { summarise } from '../../distillation/evaluation-record.js';
+import { validate, type Ground } from '../../distillation/ground.js';
+import { alignStage, benchOf, collectHeldOut, collectTraining, distillStage, evaluateStage, planTraining } from '../../distillation/stages.js';
+import type { Engine } from '../../engine/engine.js';
 import { readModelConfig } from '../../model-files/config.js';
 import { pruneModel } from '../../model-files/prune.js';
-import { demoJob, keptLayers, TEACHER_NAME, type DemoRates } from '../demo/job-file.js';
+import { DirectoryStore } from '../../storage/directory-store.js';
+import { demoJob, keptLayers, TEACHER_NAME } from '../demo/job-file.js';
 import { demoPrompts, promptLines } from '../demo/prompts.js';
-import { runJob } from '../job.js';
+import { openJob } from '../job.js';
 import { humanProgress } from '../progress.js';
 import { markdown } from '../result-table.js';
-import { stopOnSignal } from '../stop.js';
 import { startTeacherProcess } from '../teacher-process.js';
 
-const DISTILL_RATES = [3e-4, 1e-3, 3e-3];
-const ALIGN_RATES = [6e-5, 2e-4, 6e-4];
+/** Factors on the demo's own rates. */
+const FACTORS = [1 / 3, 1, 3];
 
-/** Runs the demo's job at three rates of each stage, the other at its middle, and shows what the held-out prompts say after it. */
+interface Rate {
+  readonly stage: 'distill' | 'align';
+  readonly rate: number;
+}
+
+/** Trains the demo's student at three rates of each stage, `align` from where the middle rate of `distill` ended, all on the same collected text, and shows what the held-out prompts say. */
 export async function studyRates({ teacher, out }: { readonly teacher: string; readonly out: string }): Promise<string> {
+  const jobFile = await writeInputs(teacher, out);
+  const server = await startTeacherProcess({ modelDir: resolve(teacher), modelName: TEACHER_NAME, port: 0 });
+  try {
+    await writeFile(jobFile, toYaml(demoJob(server.url)));
+    const job = await openJob({ jobFile, outDir: join(out, 'run'), resume: 'fresh', controls: 'none', view: humanProgress() });
+    try {
+      return markdown([['stage', 'learning rate', 'forward KL', 'reverse KL', 'cut off', 'looping'], ...(await sweep(await validate(job.context), out))]);
+    } finally {
+      await job.close();
+    }
+  } finally {
+    await server.stop();
+  }
+}
+
+async function writeInputs(teacher: string, out: string): Promise<string> {
   const { train, heldOut } = demoPrompts();
   await mkdir(out, { recursive: true });
   await writeFile(join(out, 'train.jsonl'), promptLines(train));
   await writeFile(join(out, 'heldout.jsonl'), promptLines(heldOut));
   await pruneModel(teacher, join(out, 'start'), keptLayers((await readModelConfig(teacher)).layers));
-  const signal = stopOnSignal('stops at the next step');
-  const server = await startTeacherProcess({ modelDir: resolve(teacher), modelName: TEACHER_NAME, port: 0 });
+  return join(out, 'job.yaml');
+}
+
+async function sweep(ground: Ground, out: string): Promise<string[][]> {
+  const collected = await collectTraining(ground);
+  const bench = benchOf(ground, (await collectHeldOut(ground)).samples);
+  const training = planTraining(ground, collected);
+  await ground.engine.close();
   const rows: string[][] = [];
-  try {
-    for (const distill of DISTILL_RATES) {
-      const { evaluation } = await runWith({ out, url: server.url, rates: { distill, align: ALIGN_RATES[1], alignSteps: 0 } }, signal);
-      rows.push(row('distill', distill, evaluation.after_distill));
-    }
-    for (const align of ALIGN_RATES) {
-      const { evaluation } = await runWith({ out, url: server.url, rates: { distill: DISTILL_RATES[1], align } }, signal);
-      rows.push(row('align', align, evaluation.after_align));
-    }
-  } finally {
-    await server.stop();
+  for (const factor of FACTORS) {
+    const rate: Rate = { stage: 'distill', rate: ground.plan.distill.learning_rate * factor };
+    rows.push(await measured(ground, { rate, bench, out, train: (own) => distillStage(own, training), keep: factor === 1 }));
   }
-  return markdown([['stage', 'learning rate', 'forward KL', 'reverse KL', 'cut off', 'looping'], ...rows]);
+  for (const factor of FACTORS) {
+    const rate: Rate = { stage: 'align', rate: ground.plan.align.learning_rate * factor };
+    const train = async (own: Ground): Promise<void> => {
+      await own.engine.load({ dir: join(out, 'distilled'), step: training.steps.length });
+      await alignStage(own);
+    };
+    rows.push(await measured(ground, { rate, bench, out, train, keep: false }));
+  }
+  return rows;
 }
 
-async function runWith({ out, url, rates }: { readonly out: string; readonly url: string; readonly rates: DemoRates }, signal: AbortSignal): Promise<RunReport> {
-  const name = `distill-${rates.distill}-align-${rates.alignSteps === 0 ? 'none' : rates.align}`;
-  const jobFile = join(out, `${name}.yaml`);
-  await writeFile(jobFile, toYaml(demoJob(url, rates)));
-  return runJob({ jobFile, outDir: join(out, name), resume: 'fresh', controls: 'none', view: humanProgress(), signal });
+interface Trial {
+  readonly rate: Rate;
+  readonly bench: Bench;
+  readonly out: string;
+  readonly train: (ground: Ground) => Promise<unknown>;
+  /** Whether the trained weights are kept for the trials of `align`. */
+  readonly keep: boolean;
 }
 
-function row(stage: string, rate: number, e: Evaluation): string[] {
-  const share = (value: number): string => `${(100 * value).toFixed(0)} %`;
-  return [stage, rate.toExponential(0), e.forward_kl_teacher_text.toFixed(3), e.reverse_kl_own_rollouts.toFixed(3), share(e.truncated_share), share(e.loop_share)];
+/** One trial in an engine and a store of its own. */
+async function measured(ground: Ground, { rate, bench, out, train, keep }: Trial): Promise<string[]> {
+  const engine: Engine = await ground.openEngine(ground.modelDir);
+  try {
+    const plan = { ...ground.plan, [rate.stage]: { ...ground.plan[rate.stage], learning_rate: rate.rate } };
+    const own = { ...ground, engine, plan, store: new DirectoryStore(resolve(out, `${rate.stage}-${rate.rate.toExponential(1)}`)) };
+    await train(own);
+    if (keep) await engine.save(join(out, 'distilled'));
+    const e = summarise(await evaluateStage(own, { bench, label: `after_${rate.stage}` }), ground.seed);
+    const share = (value: number): string => `${(100 * value).toFixed(0)} %`;
+    const nats = (value: number, low: number, high: number): string => `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
+    return [
+      rate.stage,
+      rate.rate.toExponential(1),
+      nats(e.forward_kl_teacher_text, e.forward_kl_teacher_text_low, e.forward_kl_teacher_text_high),
+      nats(e.reverse_kl_own_rollouts, e.reverse_kl_own_rollouts_low, e.reverse_kl_own_rollouts_high),
+      share(e.truncated_share),
+      share(e.loop_share),
+    ];
+  } finally {
+    await engine.close();
+  }
 }
