@@ -30,17 +30,20 @@ Status check_norm_width(const Call& call) {
 }
 
 Status rms_norm_forward(Call& call) {
-  RmsNormForward io;
-  io.residual_ND = call.tensor<float>("residual_ND", "ND");
-  io.delta_ND = call.optional_tensor<bf16>("delta_ND", "ND");
-  io.weight_D = call.tensor<float>("weight_D", "D");
-  const double eps = call.number_from("eps", 0);
-  io.out_ND = call.tensor<bf16>("out_ND", "ND");
-  io.rstd_N = call.tensor<float>("rstd_N", "N");
+  float* residual_ND = call.tensor<float>("residual_ND", "ND");
+  const AnyTensor delta_ND = call.optional_any_tensor("delta_ND", "ND");
+  const float* weight_D = call.tensor<float>("weight_D", "D");
+  const float eps = static_cast<float>(call.number_from("eps", 0));
+  bf16* out_ND = call.tensor<bf16>("out_ND", "ND");
+  float* rstd_N = call.tensor<float>("rstd_N", "N");
   LIMBECK_TRY(call.check());
   LIMBECK_TRY(check_norm_width(call));
-  io.eps = static_cast<float>(eps);
-  return cpu::rms_norm_forward({call.extent('N'), call.extent('D')}, io);
+  const RmsNormShape shape{call.extent('N'), call.extent('D')};
+  const RmsNormForward<bf16> rounded{static_cast<const bf16*>(delta_ND.data), weight_D, eps, residual_ND, out_ND, rstd_N};
+  const RmsNormForward<float> wide{static_cast<const float*>(delta_ND.data), weight_D, eps, residual_ND, out_ND, rstd_N};
+  if (delta_ND.dtype == DType::bf16) return cpu::rms_norm_forward(shape, rounded);
+  if (delta_ND.dtype == DType::f32) return cpu::rms_norm_forward(shape, wide);
+  return refuse(Code::bad_dtype, "delta_ND is i32; it must be bf16 or f32");
 }
 
 Status rms_norm_backward(Call& call) {

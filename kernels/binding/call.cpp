@@ -109,6 +109,15 @@ AnyTensor Call::any_tensor(const char* name, const char* axes) {
   return result;
 }
 
+AnyTensor Call::optional_any_tensor(const char* name, const char* axes) {
+  const napi_value value = next();
+  if (failed()) return {};
+  const Tensor* tensor = find(name, value, Presence::optional);
+  if (!tensor) return {};
+  match(name, axes, tensor->shape);
+  return {tensor->data, tensor->dtype, tensor->shape};
+}
+
 std::vector<AnyTensor> Call::tensors(const char* name, DType dtype) {
   const napi_value list = next();
   std::vector<AnyTensor> result;

@@ -42,6 +42,7 @@ class Call {
   }
   AnyTensor any_tensor(const char* name);                    // any dtype, any shape
   AnyTensor any_tensor(const char* name, const char* axes);  // any dtype
+  AnyTensor optional_any_tensor(const char* name, const char* axes);  // any dtype; f32 with null data when its handle is NO_TENSOR
   std::vector<AnyTensor> tensors(const char* name, DType dtype);  // an array of tensors of any shapes
 
   Handle handle(const char* name);  // not looked up

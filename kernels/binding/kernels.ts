@@ -47,7 +47,7 @@ export interface Kernels {
   /** dweight_VD f32 += rows of dout_ND f32, in token order. */
   embeddingBackward(tokens_N: Tensor, dout_ND: Tensor, dweight_VD: Tensor): void;
 
-  /** residual_ND f32 += delta_ND bf16 (skipped when absent); out_ND bf16 = residual * rstd * weight_D f32; rstd_N f32 = 1/sqrt(mean(x^2) + eps). */
+  /** residual_ND f32 += delta_ND (bf16 or f32; skipped when absent); out_ND bf16 = residual * rstd * weight_D f32; rstd_N f32 = 1/sqrt(mean(x^2) + eps). */
   rmsNormForward(residual_ND: Tensor, delta_ND: Tensor, weight_D: Tensor, eps: number, out_ND: Tensor, rstd_N: Tensor): void;
   /**
    * dresidual_ND f32 += gradient through the norm of dout_ND bf16; dweight_D f32 +=; ddelta_ND bf16 = the summed dresidual rounded (skipped when absent).

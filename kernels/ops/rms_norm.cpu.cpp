@@ -15,9 +15,10 @@ constexpr int64_t backward_rows = 32;  // one partial sum of dweight each
 constexpr int64_t column_block = 64;
 
 // Adds delta to the residual row; answers the sum of squares.
-float add_and_square(const RmsNormForward& io, int64_t n, int64_t D) {
+template <typename Delta>
+float add_and_square(const RmsNormForward<Delta>& io, int64_t n, int64_t D) {
   float* x = io.residual_ND + n * D;
-  const bf16* delta = io.delta_ND ? io.delta_ND + n * D : nullptr;
+  const Delta* delta = io.delta_ND ? io.delta_ND + n * D : nullptr;
   Lanes squares = splat(0);
   for_lanes(D, [&](int64_t d, int64_t count) {
     Lanes value = load_first(x + d, count);
@@ -30,7 +31,8 @@ float add_and_square(const RmsNormForward& io, int64_t n, int64_t D) {
   return reduce_add(squares);
 }
 
-void normalise(const RmsNormForward& io, int64_t n, int64_t D) {
+template <typename Delta>
+void normalise(const RmsNormForward<Delta>& io, int64_t n, int64_t D) {
   const float* x = io.residual_ND + n * D;
   const Lanes rstd = splat(io.rstd_N[n]);
   for_lanes(D, [&](int64_t d, int64_t count) {
@@ -70,9 +72,8 @@ void backward_row(const RmsNormBackward& io, const Row& row) {
   });
 }
 
-}  // namespace
-
-Status rms_norm_forward(const RmsNormShape& shape, const RmsNormForward& io) {
+template <typename Delta>
+Status forward(const RmsNormShape& shape, const RmsNormForward<Delta>& io) {
   parallel_blocks(shape.N, forward_rows, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       const float mean = add_and_square(io, n, shape.D) / static_cast<float>(shape.D);
@@ -82,6 +83,12 @@ Status rms_norm_forward(const RmsNormShape& shape, const RmsNormForward& io) {
   });
   return fine();
 }
+
+}  // namespace
+
+Status rms_norm_forward(const RmsNormShape& shape, const RmsNormForward<bf16>& io) { return forward(shape, io); }
+
+Status rms_norm_forward(const RmsNormShape& shape, const RmsNormForward<float>& io) { return forward(shape, io); }
 
 Status rms_norm_backward(const RmsNormShape& shape, const RmsNormBackward& io) {
   const int64_t D = shape.D;

@@ -1,5 +1,6 @@
 // rms_norm.h -- root-mean-square norm of the residual stream, with the addition that feeds it (Zhang and Sennrich 2019).
-//   N = tokens, D = width.  x = residual, r = rstd, w = weight, y = out, g = gradient of y.
+//   N = tokens, D = width.  x = residual, r = rstd, w = weight, y = out, g = gradient of y.  delta is bf16 or, where a sublayer's output is to
+//   reach the residual without a rounding of its own, float32; the formula and everything else is the same.
 //   forward:  x += delta (skipped when delta is null);  r_n = 1 / sqrt(mean_d x_nd^2 + eps);  y_nd = x_nd r_n w_d
 //   backward: dx_nd += r_n w_d g_nd - x_nd r_n^3 / D * sum_j w_j g_nj x_nj;  dw_d += sum_n g_nd x_nd r_n;  ddelta = dx rounded (skipped when null)
 //   Arithmetic in float32; bits do not depend on threads. No aliasing.
@@ -14,8 +15,9 @@ struct RmsNormShape {
   int64_t N, D;  // N >= 0, D >= 1
 };
 
+template <typename Delta>  // bf16 or float
 struct RmsNormForward {
-  const bf16* delta_ND;  // may be null
+  const Delta* delta_ND;  // may be null
   const float* weight_D;
   float eps;           // >= 0
   float* residual_ND;  // delta is ADDED
@@ -34,7 +36,8 @@ struct RmsNormBackward {
 };
 
 namespace cpu {
-Status rms_norm_forward(const RmsNormShape&, const RmsNormForward&);
+Status rms_norm_forward(const RmsNormShape&, const RmsNormForward<bf16>&);
+Status rms_norm_forward(const RmsNormShape&, const RmsNormForward<float>&);
 Status rms_norm_backward(const RmsNormShape&, const RmsNormBackward&);
 }  // namespace cpu
 

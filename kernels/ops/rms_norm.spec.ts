@@ -45,12 +45,17 @@ function backwardReference(dy_ND: Float64Array, x_ND: Float64Array, weight_D: Fl
 }
 
 describe('rmsNormForward', () => {
-  it.each(shapes)('adds delta and normalises $N rows of $D', ({ N, D }) => {
+  const deltas = [
+    { dtype: 'bf16', rounded: roundedToBf16 },
+    { dtype: 'f32', rounded: roundedToF32 },
+  ] as const;
+
+  it.each(deltas.flatMap((delta) => shapes.map((shape) => ({ ...delta, ...shape }))))('adds a $dtype delta and normalises $N rows of $D', ({ dtype, rounded, N, D }) => {
     const residual = roundedToF32(normals(N * D, 1, 3));
-    const delta = roundedToBf16(normals(N * D, 2));
+    const delta = rounded(normals(N * D, 2));
     const weight = roundedToF32(normals(D, 3));
     const [x, out, rstd] = [tensors.f32([N, D], residual), tensors.bf16([N, D]), tensors.f32([N])];
-    kernels.rmsNormForward(x, tensors.bf16([N, D], delta), tensors.f32([D], weight), EPS, out, rstd);
+    kernels.rmsNormForward(x, tensors[dtype]([N, D], delta), tensors.f32([D], weight), EPS, out, rstd);
     const sum = residual.map((value, index) => Math.fround(value + delta[index]));
     const expected = forwardReference(sum, weight, EPS);
     expect([...tensors.values(x)]).toEqual([...sum]);
@@ -76,6 +81,8 @@ describe('rmsNormForward', () => {
   it('refuses wrong shapes, dtypes, an empty width and a negative eps', () => {
     const [x, w, out, rstd] = [tensors.f32([2, 4]), tensors.f32([4]), tensors.bf16([2, 4]), tensors.f32([2])];
     expect(codeOf(() => kernels.rmsNormForward(x, tensors.bf16([2, 5]), w, EPS, out, rstd))).toBe('kernels.bad_shape');
+    expect(codeOf(() => kernels.rmsNormForward(x, tensors.f32([8]), w, EPS, out, rstd))).toBe('kernels.bad_shape');
+    expect(codeOf(() => kernels.rmsNormForward(x, tensors.i32([2, 4]), w, EPS, out, rstd))).toBe('kernels.bad_dtype');
     expect(codeOf(() => kernels.rmsNormForward(x, NO_TENSOR, tensors.f32([5]), EPS, out, rstd))).toBe('kernels.bad_shape');
     expect(codeOf(() => kernels.rmsNormForward(x, NO_TENSOR, w, EPS, out, tensors.f32([3])))).toBe('kernels.bad_shape');
     expect(codeOf(() => kernels.rmsNormForward(x, NO_TENSOR, w, EPS, tensors.f32([2, 4]), rstd))).toBe('kernels.bad_dtype');
