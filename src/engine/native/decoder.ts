@@ -27,7 +27,8 @@ export interface DecoderModel {
 }
 
 /**
- * The Llama decoder: pre-norm blocks of rotary grouped-query attention and SwiGLU on a float32 residual stream (Touvron et al. 2023).
+ * The Llama decoder: pre-norm blocks of rotary grouped-query attention and SwiGLU on a float32 residual stream (Touvron et al. 2023). What a block
+ * adds to the stream comes from its last product in float32: rounding it to bf16 first would put an error into the stream that no layer takes out again.
  * @returns the hidden states after the final norm, bf16 [N, D].
  */
 export async function decode(ops: Operations, { parameters, config }: DecoderModel, pass: Pass): Promise<Activation> {
@@ -36,11 +37,11 @@ export async function decode(ops: Operations, { parameters, config }: DecoderMod
   const stream = ops.embedding(pass.tokens_N, parameters.embedding, rows);
   let delta: Activation | undefined;
   for (const [index, layer] of parameters.layers.entries()) {
-    const qkv = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.attentionNorm, eps, rows }), layer.qkv, rows);
+    const qkv = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.attentionNorm, eps, rows }), layer.qkv, { rows, dtype: 'bf16' });
     ops.rope(qkv, { positions_N, invFreq: parameters.invFreq, geometry: config });
-    delta = ops.linear(pass.mix(index, qkv), layer.out, rows);
-    const gateUp = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.feedForwardNorm, eps, rows }), layer.gateUp, rows);
-    delta = ops.linear(ops.swiglu(gateUp, { rows, width: config.intermediateSize }), layer.down, rows);
+    delta = ops.linear(pass.mix(index, qkv), layer.out, { rows, dtype: 'f32' });
+    const gateUp = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.feedForwardNorm, eps, rows }), layer.gateUp, { rows, dtype: 'bf16' });
+    delta = ops.linear(ops.swiglu(gateUp, { rows, width: config.intermediateSize }), layer.down, { rows, dtype: 'f32' });
     await pass.breathe?.();
   }
   return ops.addAndNorm(stream, delta, { weight: parameters.norm, eps, rows });

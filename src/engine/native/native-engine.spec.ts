@@ -92,12 +92,16 @@ describe.each(Object.keys(SHAPES) as Shape[])('a model %s', (shape) => {
     const batch = await batchFor(shape);
     const ours = await native(shape);
     const oracle = await reference(shape);
+    const normDistances: number[] = [];
     for (let step = 0; step < 10; step++) {
       const found = await ours.forwardBackward(batch, forwardKl, weightOf(batch));
       const wanted = await oracle.forwardBackward(batch, forwardKl, weightOf(batch));
       expect(Math.abs(found.lossNats - wanted.lossNats) / wanted.lossNats).toBeLessThan(0.02);
-      expect((await ours.optimStep(adam)).gradNorm / (await oracle.optimStep(adam)).gradNorm).toBeCloseTo(1, 1);
+      normDistances.push((await ours.optimStep(adam)).gradNorm / (await oracle.optimStep(adam)).gradNorm - 1);
     }
+    // Both start from the same weights. Adam at a rate this high then drives them apart by bf16's roundings alone, so that one later norm says little.
+    expect(Math.abs(normDistances[0])).toBeLessThan(0.01);
+    expect(Math.hypot(...normDistances) / Math.sqrt(10)).toBeLessThan(0.05);
     const { lossNats } = await ours.forward(batch, forwardKl);
     expect(lossNats).toBeLessThan(0.7 * (await (await native(shape)).forward(batch, forwardKl)).lossNats);
   });

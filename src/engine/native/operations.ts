@@ -65,7 +65,7 @@ export class Operations {
     return stream;
   }
 
-  /** Adds `delta` (a sublayer's output, bf16 [N, D]) to the stream and normalises the sum: bf16 [N, D]. */
+  /** Adds `delta` (a sublayer's output, bf16 or f32 [N, D]) to the stream and normalises the sum: bf16 [N, D]. The gradient of `delta` is bf16. */
   addAndNorm(stream: Activation, delta: Activation | undefined, { weight, eps, rows }: { weight: Parameter; eps: number; rows: number }): Activation {
     const width = weight.shape[0];
     const out = this.fresh('bf16', [rows, width]);
@@ -90,10 +90,10 @@ export class Operations {
     return out;
   }
 
-  /** bf16 [N, O] = x . weight^T. */
-  linear(x: Activation, weight: Parameter, rows: number): Activation {
+  /** x . weight^T: [N, O] of `dtype`, whose gradient is bf16 either way. */
+  linear(x: Activation, weight: Parameter, { rows, dtype }: { rows: number; dtype: 'bf16' | 'f32' }): Activation {
     const [outWidth, inWidth] = weight.shape;
-    const out = this.fresh('bf16', [rows, outWidth]);
+    const out = this.fresh(dtype, [rows, outWidth]);
     this.kernels.linearForward(x.value, weight.weight, out.value);
     if (!this.tape) this.release(x);
     this.tape?.push(() => {

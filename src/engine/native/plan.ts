@@ -31,8 +31,8 @@ export function inferencePlan(config: ModelConfig, { rows: N, picked: R, support
   const { hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim: K } = config;
   const columns = (heads + 2 * kvHeads) * K;
   return withSlack(config, {
-    f32: N * (D + 1 + heads) + R * PICKED_COLUMNS + E + outputs,
-    bf16: N * (3 * D + columns + heads * K + 3 * F) + R * D,
+    f32: N * (2 * D + 1 + heads) + R * PICKED_COLUMNS + E + outputs,
+    bf16: N * (D + columns + heads * K + 3 * F) + R * D,
     i32: 4 * N + R * PICKED_COLUMNS + E + outputs,
   });
 }
@@ -42,9 +42,9 @@ export function trainingPlan(config: ModelConfig, { rows: N, picked: R, support:
   const { hiddenSize: D, intermediateSize: F, layers, heads, kvHeads, headDim: K } = config;
   const columns = (heads + 2 * kvHeads) * K;
   const norms = 2 * layers + 1;
-  const gradients = 4 * D + F + columns + heads * K;
+  const gradients = 2 * D + F + columns + heads * K;
   return withSlack(config, {
-    f32: N * (norms * (D + 1) + layers * heads + D) + R * PICKED_COLUMNS + E,
+    f32: N * (norms * (D + 1) + layers * heads + 2 * D) + R * PICKED_COLUMNS + E,
     bf16: N * (norms * D + layers * (columns + heads * K + 3 * F) + gradients) + 2 * R * D,
     i32: 4 * N + R * PICKED_COLUMNS + E,
   });
