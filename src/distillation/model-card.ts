@@ -31,7 +31,7 @@ export function studentCard({ spec, identity, engine, evaluation, starting }: St
     tags: ['distillation'],
     sections: [
       { heading: 'Lineage', body: lineage({ spec, identity, engine }) },
-      ...(starting.origin === undefined ? [] : [{ heading: 'Origin', body: starting.origin }]),
+      ...(starting.origin === undefined ? [] : [{ heading: 'Origin', body: `The starting student, before this run: ${starting.origin}` }]),
       { heading: 'Results', body: results(spec, evaluation) },
     ],
   });
