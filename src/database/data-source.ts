@@ -1,0 +1,32 @@
+import pg from 'pg';
+import { DataSource } from 'typeorm';
+import { migrations } from '../../migrations/index.js';
+
+const INT8 = 20;
+// Counts, sizes and sequence numbers of one installation stay far below 2^53.
+pg.types.setTypeParser(INT8, Number);
+
+/** How the database is reached. */
+export interface DatabaseSettings {
+  /** `postgres://user:password@host:port/name`. */
+  readonly url: string;
+  /** Most connections of this process's pool. */
+  readonly poolSize: number;
+  /** How long a query may run, milliseconds. */
+  readonly statementMs: number;
+  /** How long a connection may take, milliseconds. */
+  readonly connectMs: number;
+}
+
+/** The pool of one process. There are no TypeORM entities: repositories speak SQL, because what decides here is one statement each. */
+export function createDataSource({ url, poolSize, statementMs, connectMs }: DatabaseSettings): DataSource {
+  return new DataSource({
+    type: 'postgres',
+    url,
+    poolSize,
+    migrations,
+    migrationsTableName: 'migrations',
+    connectTimeoutMS: connectMs,
+    extra: { statement_timeout: statementMs, idle_in_transaction_session_timeout: statementMs, application_name: 'limbeck' },
+  });
+}
