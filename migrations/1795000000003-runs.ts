@@ -89,6 +89,7 @@ export class Runs1795000000003 implements MigrationInterface {
       );
       create index events_to_list on events (run_id, seq desc) where kind = 'event';
       create index events_to_forget on events (at) where kind in ('progress', 'metrics');
+      create index events_of_progress on events (run_id) where kind = 'progress';
 
       create table checkpoints (
         id text primary key,
