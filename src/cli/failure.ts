@@ -1,7 +1,18 @@
 import { Aborted, AppError, type ErrorKind } from '../common/errors.js';
 
 /** Exit status of each kind of failure; 130 is what a shell reports for Ctrl-C. */
-const EXIT_STATUS: Readonly<Record<ErrorKind, number>> = { invalid: 2, missing: 3, conflict: 4, unavailable: 5, bug: 70 };
+const EXIT_STATUS: Readonly<Record<ErrorKind, number>> = {
+  invalid: 2,
+  too_large: 2,
+  unprocessable: 2,
+  missing: 3,
+  conflict: 4,
+  unavailable: 5,
+  too_many: 5,
+  unauthenticated: 6,
+  forbidden: 6,
+  bug: 70,
+};
 const EXIT_STOPPED = 130;
 
 /** The out directory is not one this command may write to. */

@@ -1,5 +1,21 @@
 /** What kind of failure an error is; HTTP status, exit status, log level and retry follow from it, each in one place. */
-export type ErrorKind = 'invalid' | 'missing' | 'conflict' | 'unavailable' | 'bug';
+export type ErrorKind =
+  | 'invalid'
+  | 'unauthenticated'
+  | 'forbidden'
+  | 'missing'
+  | 'conflict'
+  | 'too_large'
+  | 'unprocessable'
+  | 'too_many'
+  | 'unavailable'
+  | 'bug';
+
+/** What an error may carry beside its message. */
+export interface AppErrorOptions extends ErrorOptions {
+  /** Path of the field at fault in what the caller sent, as `method.distillation.teacher`. */
+  readonly param?: string | null;
+}
 
 /**
  * Base of every error Limbeck raises on purpose. `code` is stable for ever: clients and tests match on it, never on the text.
@@ -9,13 +25,18 @@ export abstract class AppError extends Error {
   abstract readonly code: `${string}.${string}`;
   abstract readonly kind: ErrorKind;
 
-  constructor(message: string, options?: ErrorOptions) {
+  /** Path of the field at fault, or null where no single field is. */
+  readonly param: string | null;
+
+  constructor(message: string, { param = null, ...options }: AppErrorOptions = {}) {
     super(message, options);
     this.name = new.target.name;
+    this.param = param;
   }
 
+  /** Whether the same call may succeed later without anything being changed. */
   get retryable(): boolean {
-    return this.kind === 'unavailable';
+    return this.kind === 'unavailable' || this.kind === 'too_many';
   }
 }
 

@@ -9,7 +9,7 @@ export class RequestRefused extends AppError {
   readonly kind = 'invalid';
   constructor(
     message: string,
-    readonly param: string | null,
+    override readonly param: string | null,
     readonly type: RefusalType = 'BadRequestError',
   ) {
     super(message);
