@@ -23,7 +23,8 @@ const rooms = [
     never: '^(node:)?(fs|timers|child_process|worker_threads|http|https|net)(/|$)|@nestjs|[/]bull[/]|typeorm',
   },
   { name: 'config', path: '^src/config/', may: [] },
-  { name: 'database', path: '^src/database/', may: src(['config']) },
+  { name: 'database', path: '^src/database/', may: [...src(['config']), '^migrations/'] },
+  { name: 'migrations', path: '^migrations/', may: [], shared: [] },
   { name: 'http', path: '^src/http/', may: src(['config']) },
   { name: 'queue', path: '^src/queue/', may: src(['config']) },
   { name: 'storage', path: '^src/storage/', may: src(['config', 'distillation/store[.]ts']) },
@@ -57,6 +58,32 @@ const tableRules = rooms.map((room) => ({
   to: { path: '^(src|kernels|test|migrations)/', pathNot: [room.own ?? room.path, ...(room.shared ?? src(shared)), ...room.may] },
 }));
 
+/** A pattern as a reader would say it. */
+const said = (pattern) =>
+  pattern
+    .replace(/^\^(src\/)?/, '')
+    .replace(pureDistillation, 'distillation (pure parts)')
+    .replace(/\(\/\|\$\)$|\/$/, '')
+    .replace('/[^/]+[.]service[.]ts$', ' (services)')
+    .replaceAll('[.]', '.');
+
+/** What a row allows, with words for the groups that many rows share. */
+const allowance = (may) =>
+  may
+    .map(said)
+    .join(', ')
+    .replace('config, database, http, queue, storage', 'plumbing')
+    .replace(/(\S+) \(services\)(?:, \S+ \(services\))+/, (group) => `services of ${group.replaceAll(' (services)', '')}`);
+
+/** The table as `npm run check` prints it. */
+const map = () =>
+  [
+    'plumbing is config, database, http, queue, storage',
+    'rooms, and what each may import of ours beyond itself (every room but common, tokens, kernels and migrations: common and tokens too):',
+    ...rooms.map(({ name, may, never }) => `  ${name.padEnd(22)} ${allowance(may) || 'nothing'}${never ? '; no files, network, timers, Nest, Bull or TypeORM' : ''}`),
+    '  cli, main, modules, tests: anything. No cycles, and no product file may import a test.',
+  ].join('\n');
+
 const outsideRules = rooms
   .filter((room) => room.never)
   .map((room) => ({
@@ -82,3 +109,5 @@ module.exports = {
     enhancedResolveOptions: { extensions: ['.ts', '.js', '.mjs', '.cjs', '.json'] },
   },
 };
+
+if (require.main === module) process.stdout.write(`${map()}\n`);

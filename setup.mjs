@@ -117,7 +117,8 @@ const tasks = {
   check: [
     ['npx', 'tsc', '--noEmit', '-p', 'tsconfig.json'],
     ['npx', 'eslint', '.', '--max-warnings', '0'],
-    ['npx', 'depcruise', '--config', '.dependency-cruiser.cjs', 'src', 'kernels', 'test'],
+    ['npx', 'depcruise', '--config', '.dependency-cruiser.cjs', 'src', 'kernels', 'migrations', 'test'],
+    ['node', '.dependency-cruiser.cjs'],
   ],
   bench: [[...node, 'dist/src/main.cli.js', 'bench']],
   dev: [['npx', 'nest', 'build', '--watch']],
