@@ -32,13 +32,14 @@ export interface RenderedPrompt {
 export function parsePrompts(text: string, file: string): ChatPrompt[] {
   const prompts: ChatPrompt[] = [];
   for (const [index, raw] of text.split('\n').entries()) {
-    if (raw.trim() !== '') prompts.push(parseLine(raw, `${file}:${index + 1}`));
+    if (raw.trim() !== '') prompts.push(parsePrompt(raw, `${file}:${index + 1}`));
   }
   if (prompts.length === 0) throw new PromptsEmpty(`${file} holds no prompt; write one JSON object a line, such as {"messages":[{"role":"user","content":"…"}]}`);
   return prompts;
 }
 
-function parseLine(raw: string, where: string): ChatPrompt {
+/** Reads one line that is not blank. @param where begins the error's message. @throws PromptsMalformed, PromptInvalid */
+export function parsePrompt(raw: string, where: string): ChatPrompt {
   let value: unknown;
   try {
     value = JSON.parse(raw);

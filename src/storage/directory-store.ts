@@ -1,9 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { lstat, mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { isPlace } from './places.js';
 import { DiskFull, NameRefused, NameTaken } from './storage.errors.js';
-
-const NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
 
 /**
  * A run's files in one directory; the directory-backed `RunStore` of the distillation core, whose contract it keeps. Files still being
@@ -78,7 +77,7 @@ export class DirectoryStore {
   }
 
   #place(name: string): string {
-    if (!NAME.test(name)) throw new NameRefused(`"${name}" is no file name of a run; right are parts of A-Z a-z 0-9 . _ - joined by /, none beginning with a dot`);
+    if (!isPlace(name)) throw new NameRefused(`"${name}" is no file name of a run; right are parts of A-Z a-z 0-9 . _ - joined by /, none beginning with a dot`);
     return join(this.#root, name);
   }
 

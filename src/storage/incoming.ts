@@ -1,0 +1,95 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { DiskFull } from './storage.errors.js';
+
+const PREFIX = '.incoming-';
+
+/** What was received, and where it waits. */
+export interface Received {
+  /** Absolute; the file is whole and synced. Whoever asked for it renames or removes it. */
+  readonly path: string;
+  readonly bytes: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
+
+export interface ReceiveOptions {
+  /** Where it waits; made when missing. On the same file system as where it goes. */
+  readonly dir: string;
+  readonly maxBytes: number;
+  /** What to throw when more comes. */
+  tooLarge(): Error;
+  /** Sees every piece in order; what it throws ends the reception. */
+  inspect?(piece: Uint8Array): void;
+  /** Called when everything came; what it throws refuses the whole. */
+  finish?(): void;
+}
+
+/**
+ * Writes a stream to a file beside its goal, piece by piece. Nothing is left when it fails.
+ * @throws what `tooLarge`, `inspect`, `finish` or the source throw; DiskFull.
+ */
+export async function receive(source: AsyncIterable<Uint8Array>, options: ReceiveOptions): Promise<Received> {
+  await mkdir(options.dir, { recursive: true });
+  const path = join(options.dir, `${PREFIX}${randomUUID()}`);
+  try {
+    const file = await open(path, 'wx', 0o600);
+    try {
+      return { path, ...(await copy(source, file, options)) };
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    await rm(path, { force: true });
+    throw diskError(cause);
+  }
+}
+
+async function copy(source: AsyncIterable<Uint8Array>, file: FileHandle, { maxBytes, tooLarge, inspect, finish }: ReceiveOptions): Promise<Omit<Received, 'path'>> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const piece of source) {
+    bytes += piece.length;
+    if (bytes > maxBytes) throw tooLarge();
+    hash.update(piece);
+    inspect?.(piece);
+    for (let done = 0; done < piece.length; ) done += (await file.write(piece, done)).bytesWritten;
+  }
+  finish?.();
+  await file.sync();
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+/** Gives a received file its place, replacing what stood there; durable on return. */
+export async function settle(received: Received, target: string): Promise<void> {
+  await mkdir(dirname(target), { recursive: true });
+  await rename(received.path, target);
+  await syncPath(dirname(target));
+}
+
+/** Makes a file's bytes, or a directory's names, durable. */
+export async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Removes what a process that died left half received, once it is older than `ageMs`. */
+export async function removeStale(dir: string, ageMs: number): Promise<void> {
+  const names = await readdir(dir).catch(() => []);
+  for (const name of names.filter((each) => each.startsWith('.'))) {
+    const path = join(dir, name);
+    const found = await stat(path).catch(() => undefined);
+    if (found !== undefined && found.mtimeMs < Date.now() - ageMs) await rm(path, { recursive: true, force: true });
+  }
+}
+
+function diskError(cause: unknown): unknown {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return cause;
+  return new DiskFull(`no room on the disk for what was sent (${code}); nothing of it was kept`, { cause });
+}
