@@ -1,0 +1,34 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+/** The rights of a worker: the tables that stages write, and to read what a run names. Nothing about API keys: a node that is broken into yields none. */
+export class Roles1795000000005 implements MigrationInterface {
+  readonly name = 'Roles1795000000005';
+
+  async up(runner: QueryRunner): Promise<void> {
+    // A role belongs to the whole server, so another installation on it may have made it already.
+    await runner.query(`
+      do $$ begin
+        create role limbeck_worker nologin;
+      exception
+        when duplicate_object then null;
+        when insufficient_privilege then raise insufficient_privilege
+          using message = 'this role may not create roles: let an administrator run "create role limbeck_worker nologin" once, then migrate again';
+      end $$;
+    `);
+    await runner.query(`
+      grant select, insert, update, delete on stages, run_files, events, checkpoints, run_samples, nodes to limbeck_worker;
+      grant select, insert, update on models to limbeck_worker;
+      grant select, update on runs to limbeck_worker;
+      grant select on teachers, files, migrations to limbeck_worker;
+      do $$ declare metric_table text; begin
+        for metric_table in select tablename from pg_tables where schemaname = current_schema() and tablename like 'metric\\_%' loop
+          execute format('grant select, insert, update, delete on %I to limbeck_worker', metric_table);
+        end loop;
+      end $$;
+    `);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('revoke all on all tables in schema public from limbeck_worker'); // the role itself may serve another installation
+  }
+}
