@@ -1,0 +1,52 @@
+import { AppError } from '../common/errors.js';
+
+/** The request is not what the route takes; `param` is the field at fault. */
+export class RequestInvalid extends AppError {
+  readonly code = 'http.invalid_request';
+  readonly kind = 'invalid';
+}
+
+/** The body is longer than bodies may be. */
+export class BodyTooLarge extends AppError {
+  readonly code = 'http.body_too_large';
+  readonly kind = 'too_large';
+  constructor(limit: number | undefined) {
+    super(`the request body is larger than ${limit === undefined ? 'allowed' : `the ${limit} bytes allowed`}; send less at a time`);
+  }
+}
+
+/** The method and path are none of ours. */
+export class RouteUnknown extends AppError {
+  readonly code = 'http.unknown_route';
+  readonly kind = 'missing';
+  constructor(method: string, path: string) {
+    super(`there is no ${method} ${path}; /docs lists every route`);
+  }
+}
+
+/** Something the service needs (its database above all) does not answer. Nothing was done; the same request may be sent again. */
+export class DependencyDown extends AppError {
+  readonly code = 'http.dependency_unavailable';
+  readonly kind = 'unavailable';
+  constructor(cause: unknown) {
+    super('a part that the service depends on does not answer; send the request again in a moment', { cause });
+  }
+}
+
+/** A fault of ours; the client learns nothing but where the log has it. */
+export class Unexpected extends AppError {
+  readonly code = 'http.unexpected';
+  readonly kind = 'bug';
+  constructor(requestId: string, cause: unknown) {
+    super(`something went wrong in the service; its log tells more under request id ${requestId}`, { cause });
+  }
+}
+
+/** A route says nothing about who may call it; the service must not start. */
+export class RouteWithoutRule extends AppError {
+  readonly code = 'http.route_without_rule';
+  readonly kind = 'bug';
+  constructor(routes: readonly string[]) {
+    super(`nobody may call a route that does not say who may: give ${routes.join(', ')} @Scopes(...) or @Open()`);
+  }
+}
