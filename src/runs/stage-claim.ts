@@ -1,0 +1,70 @@
+import type { Stage } from '../distillation/stage-order.js';
+import type { StageAccount, RunReport } from '../distillation/report.js';
+
+/** A worker's right to a stage. Every write carries it and is refused once `epoch` is no longer the row's. */
+export interface Claim {
+  readonly runId: string;
+  /** `stages.id`. */
+  readonly stageId: number;
+  readonly stage: Stage;
+  /** Counts the claims of this stage, >= 1. */
+  readonly epoch: number;
+  /** How long the lease lasts after each renewal, milliseconds. */
+  readonly leaseMs: number;
+}
+
+/** What a renewal answers: go on, stop with a checkpoint, stop for good, or the stage belongs to another now. */
+export type LeaseAnswer = 'go' | 'pause' | 'cancel' | 'lost';
+
+/** What a claimed stage works on: ids of registered things. */
+export interface StageTask {
+  readonly model: string;
+  readonly trainingFile: string;
+  readonly validationFile: string;
+  readonly teacherId: string;
+  readonly seed: number;
+  /** As the API stored it. */
+  readonly spec: unknown;
+}
+
+/** A committed file of a run. */
+export interface RunFile {
+  readonly name: string;
+  /** Where its bytes lie, relative to the run's directory. */
+  readonly place: string;
+  readonly bytes: number;
+  /** Hexadecimal; null for a file that still grows. */
+  readonly sha256: string | null;
+}
+
+/** How far a stage has come. `rate` is in units a second. */
+export interface StageProgress {
+  readonly label: string;
+  readonly done: number;
+  readonly total: number;
+  readonly unit: string;
+  readonly rate: number;
+}
+
+/** What the job object says of a failure. */
+export interface StageFailure {
+  readonly code: string;
+  readonly message: string;
+  readonly param: string | null;
+}
+
+/** How a worker's hold of a stage ended. */
+export type ClaimOutcome =
+  | {
+      readonly kind: 'succeeded';
+      readonly account: StageAccount;
+      /** Of `validate`. */
+      readonly plan?: object;
+      /** Of the last stage. */
+      readonly report?: RunReport;
+      /** Where the exported student lies; of the last stage. */
+      readonly studentDir?: string;
+    }
+  | { readonly kind: 'failed'; readonly error: StageFailure }
+  /** The work stopped at a step boundary. What follows is read from the run: it was asked to pause, to stop for good, or another worker goes on. */
+  | { readonly kind: 'stopped' };

@@ -1,0 +1,74 @@
+import { Injectable } from '@nestjs/common';
+import type { Tx } from '../database/database.js';
+import type { StageOffer } from '../queue/queue-names.js';
+import { RunFeed } from './run-feed.service.js';
+import { isFinished } from './run-states.js';
+import type { Claim, ClaimOutcome, StageFailure } from './stage-claim.js';
+import { StageLedgerRepository, type LockedRun } from './stage-ledger.repository.js';
+
+type Success = Extract<ClaimOutcome, { kind: 'succeeded' }>;
+
+/** What the end of a worker's hold makes of the stage, the stages after it, and the run. */
+@Injectable()
+export class StageOutcomes {
+  constructor(
+    private readonly repository: StageLedgerRepository,
+    private readonly feed: RunFeed,
+  ) {}
+
+  /** Applies an outcome behind the fence. @returns the stage to offer after the commit. */
+  async apply(tx: Tx, claim: Claim, outcome: ClaimOutcome): Promise<StageOffer | undefined> {
+    const run = await this.repository.lockRun(tx, claim.runId);
+    if (!run) return undefined;
+    if (outcome.kind === 'succeeded') return this.succeed(tx, { claim, run, outcome });
+    if (outcome.kind === 'failed') return this.fail(tx, claim, outcome.error);
+    await this.repository.leave(tx, claim, { status: 'waiting' });
+    if (run.cancel_requested) return this.cancel(tx, run);
+    if (run.pause_requested) return this.pause(tx, run);
+    return { id: claim.stageId, queue: await this.repository.queueOf(tx, claim.stageId), epoch: claim.epoch + 1 };
+  }
+
+  /** Ends a run that was asked to pause or stop, unless a worker has taken it meanwhile. @returns whether it did. */
+  async settle(tx: Tx, runId: string): Promise<boolean> {
+    const run = await this.repository.lockRun(tx, runId);
+    if (!run || isFinished(run.status) || (await this.repository.isHeld(tx, runId))) return false;
+    if (run.cancel_requested) await this.cancel(tx, run);
+    else if (run.pause_requested && run.status !== 'paused') await this.pause(tx, run);
+    return true;
+  }
+
+  private async succeed(tx: Tx, { claim, run, outcome }: { claim: Claim; run: LockedRun; outcome: Success }): Promise<StageOffer | undefined> {
+    const { stage, epoch } = claim;
+    await this.repository.leave(tx, claim, { status: 'succeeded', account: outcome.account });
+    await this.feed.tell(tx, run.id, { kind: 'event', type: 'stage.finished', message: `${stage} is done`, data: { stage, epoch, ...outcome.account } });
+    if (outcome.plan) await this.repository.keepPlan(tx, run.id, outcome.plan);
+    if (run.cancel_requested) return this.cancel(tx, run);
+    const next = run.dry_run ? undefined : await this.repository.unblock(tx, run.id);
+    if (!next) return this.complete(tx, run, outcome);
+    if (run.status === 'validating_files') await this.feed.move(tx, run.id, { to: 'queued', event: { type: 'job.validated', message: 'all checks passed' } });
+    return run.pause_requested ? this.pause(tx, run) : next;
+  }
+
+  private async complete(tx: Tx, run: LockedRun, { report }: Success): Promise<undefined> {
+    await this.repository.rest(tx, run.id, 'cancelled');
+    await this.repository.keepResult(tx, run.id, { report, model: undefined });
+    await this.feed.move(tx, run.id, { to: 'succeeded', event: { type: 'job.succeeded', message: run.dry_run ? 'all checks passed' : 'the job is done' } });
+  }
+
+  private async fail(tx: Tx, claim: Claim, error: StageFailure): Promise<undefined> {
+    await this.repository.leave(tx, claim, { status: 'failed', error });
+    await this.repository.rest(tx, claim.runId, 'cancelled');
+    const data = { stage: claim.stage, epoch: claim.epoch, ...error };
+    await this.feed.move(tx, claim.runId, { to: 'failed', error, event: { level: 'error', type: 'job.failed', message: `${claim.stage} failed: ${error.message}`, data } });
+  }
+
+  private async cancel(tx: Tx, { id }: LockedRun): Promise<undefined> {
+    await this.repository.rest(tx, id, 'cancelled');
+    await this.feed.move(tx, id, { to: 'cancelled', event: { type: 'job.cancelled', message: 'the job was cancelled' } });
+  }
+
+  private async pause(tx: Tx, { id }: LockedRun): Promise<undefined> {
+    await this.repository.rest(tx, id, 'paused');
+    await this.feed.move(tx, id, { to: 'paused', event: { type: 'job.paused', message: 'the job is paused; resume goes on where it stopped' } });
+  }
+}
