@@ -19,6 +19,7 @@ export class Runs1795000000003 implements MigrationInterface {
         seed bigint not null,
         spec jsonb not null,
         spec_hash text not null,
+        lineage jsonb not null,
         metadata jsonb not null default '{}',
         dry_run boolean not null default false,
         pause_requested_at timestamptz,
