@@ -40,6 +40,8 @@ export const ApiSettings = z.strictObject({
   host: z.string().min(1).default('127.0.0.1'),
   /** 0 takes a free port. */
   port: z.coerce.number().int().min(0).max(65_535).default(8080),
+  /** Says that TLS ends in front of this process; without it only a loopback address is listened on, because keys would travel in plain sight. */
+  behindTls: z.stringbool().default(false),
   /** Largest JSON body. */
   maxBodyBytes: bytes.default(2 ** 20),
   /** Largest prompt file, and largest line in it. */
@@ -53,6 +55,8 @@ export const ApiSettings = z.strictObject({
   dryRunWaitMs: milliseconds().default(30_000),
   /** How long a probe of a teacher may take. */
   probeTeacherMs: milliseconds().default(10_000),
+  /** Silence after which a node no longer counts as ready. */
+  nodeSilentMs: milliseconds().default(60_000),
   /** Between looks at Postgres where a notification did not come. */
   streamPollMs: milliseconds().default(2_000),
   /** Comment lines that keep an idle stream open. */
