@@ -1,14 +1,27 @@
 import { Global, Module, type DynamicModule } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { createDataSource, type DatabaseSettings } from './data-source.js';
+import type { ApiSettings } from '../config/service-settings.js';
+import { createDataSource } from './data-source.js';
 import { Database } from './database.js';
+import { DatabaseListener } from './listener.js';
 
-/** Gives every module of a process its one `Database`, connected before the process starts. */
+type Settings = Pick<ApiSettings, 'databaseUrl' | 'databasePoolSize' | 'databaseStatementMs' | 'databaseConnectMs'>;
+
+const RETRY_MS = 500;
+
+/** Gives every module of a process its one `Database`, connected before the process starts, and its one `DatabaseListener`. */
 @Global()
 @Module({})
 export class DatabaseModule {
-  static of(settings: DatabaseSettings): DynamicModule {
-    const source = { provide: DataSource, useFactory: () => createDataSource(settings).initialize() };
-    return { module: DatabaseModule, providers: [source, Database], exports: [Database] };
+  static of({ databaseUrl: url, databasePoolSize: poolSize, databaseStatementMs: statementMs, databaseConnectMs: connectMs }: Settings): DynamicModule {
+    return {
+      module: DatabaseModule,
+      providers: [
+        { provide: DataSource, useFactory: () => createDataSource({ url, poolSize, statementMs, connectMs }).initialize() },
+        { provide: DatabaseListener, useFactory: () => new DatabaseListener({ url, connectMs, retryMs: RETRY_MS }) },
+        Database,
+      ],
+      exports: [Database, DatabaseListener],
+    };
   }
 }

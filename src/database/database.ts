@@ -1,5 +1,7 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { DataSource, type EntityManager } from 'typeorm';
+import { DatabaseUnavailable } from './database.errors.js';
+import { isUnavailable } from './violations.js';
 
 /** A transaction in progress; only its `query` is used. A service that joins another's takes it as its first argument. */
 export type Tx = Pick<EntityManager, 'query'>;
@@ -9,18 +11,27 @@ export type Tx = Pick<EntityManager, 'query'>;
 export class Database implements OnApplicationShutdown {
   constructor(@Inject(DataSource) private readonly source: DataSource) {}
 
-  /** One statement of its own. @returns its rows (`returning` included). */
+  /** One statement of its own. @returns its rows (`returning` included). @throws DatabaseUnavailable; the driver's error when the statement fails. */
   query<Row>(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
-    return rowsOf<Row>(this.source, sql, parameters);
+    return named(rowsOf<Row>(this.source, sql, parameters));
   }
 
-  /** Runs `work` in one transaction; what it throws rolls everything back. Read committed. */
+  /** Runs `work` in one transaction; what it throws rolls everything back. Read committed. @throws DatabaseUnavailable; what `work` throws. */
   transaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
-    return this.source.transaction((manager) => work(manager));
+    return named(this.source.transaction((manager) => work(manager)));
   }
 
   async onApplicationShutdown(): Promise<void> {
     if (this.source.isInitialized) await this.source.destroy();
+  }
+}
+
+// Every caller's client is to hear 503 and come back, without each caller knowing what drivers say of a lost server.
+async function named<Result>(work: Promise<Result>): Promise<Result> {
+  try {
+    return await work;
+  } catch (error) {
+    throw isUnavailable(error) ? new DatabaseUnavailable(error) : error;
   }
 }
 

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { StandardSchemaValidationPipe, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { RequestHandler } from 'express';
 import helmet from 'helmet';
 import { Logger } from 'nestjs-pino';
 import { requireAccessRules } from './access-rules.js';
@@ -16,6 +17,8 @@ import { observeRequests } from './request-log.js';
 export interface FrameSettings {
   /** Largest JSON body, bytes. */
   readonly maxBodyBytes: number;
+  /** Whether clients reach the process through TLS. */
+  readonly behindTls: boolean;
 }
 
 /**
@@ -23,25 +26,30 @@ export interface FrameSettings {
  * validates by schema, answers errors in one shape, logs and measures. It does not listen yet.
  * @throws RouteWithoutRule when a route does not say who may call it.
  */
-export async function createApp(module: Parameters<typeof NestFactory.create>[0], { maxBodyBytes }: FrameSettings): Promise<NestExpressApplication> {
+export async function createApp(module: Parameters<typeof NestFactory.create>[0], { maxBodyBytes, behindTls }: FrameSettings): Promise<NestExpressApplication> {
   const app = await NestFactory.create<NestExpressApplication>(module, { bodyParser: false, bufferLogs: true, forceCloseConnections: true, abortOnError: false });
   app.useLogger(app.get(Logger));
   requireAccessRules(app);
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'extended'); // the OpenAI client writes filters as metadata[key]=value
-  app.use(nameRequest, observeRequests(app.get<HttpMetrics>(HttpMetrics as Type<HttpMetrics>)), securityHeaders());
+  app.use(nameRequest, observeRequests(app.get<HttpMetrics>(HttpMetrics as Type<HttpMetrics>)), securityHeaders(behindTls));
   app.useBodyParser('json', { limit: maxBodyBytes });
   app.use(plainJson);
   app.useGlobalPipes(new StandardSchemaValidationPipe({ exceptionFactory: invalidRequest }));
-  app.useGlobalFilters(new ErrorFilter());
+  app.useGlobalFilters(new ErrorFilter(maxBodyBytes));
   return app;
 }
 
-function securityHeaders(): Parameters<NestExpressApplication['use']>[0] {
-  const protect = helmet({ crossOriginResourcePolicy: { policy: 'same-origin' }, referrerPolicy: { policy: 'no-referrer' } });
-  return (request: Parameters<typeof protect>[0], response: Parameters<typeof protect>[1], next: (error?: unknown) => void): void => {
-    response.setHeader('cache-control', 'no-store');
+/** Nothing of ours is framed, cached, or read by another origin's page; there is no CORS. */
+function securityHeaders(behindTls: boolean): RequestHandler {
+  const protect = helmet({
+    contentSecurityPolicy: { directives: { 'frame-ancestors': ["'none'"], 'upgrade-insecure-requests': behindTls ? [] : null } },
+    strictTransportSecurity: behindTls,
+    frameguard: { action: 'deny' },
+  });
+  return (request, response, next): void => {
+    response.set('cache-control', 'no-store');
     protect(request, response, next);
   };
 }

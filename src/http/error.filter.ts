@@ -26,11 +26,13 @@ const RETRY_AFTER_SECONDS = 5;
 export class ErrorFilter implements ExceptionFilter {
   private readonly logger = new Logger('Http');
 
+  constructor(private readonly maxBodyBytes: number) {}
+
   catch(thrown: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
     const response = http.getResponse<Response>();
     if (thrown instanceof Aborted && response.destroyed) return; // nobody waits for this answer any more
-    const error = asAppError(thrown, http.getRequest<Request>());
+    const error = asAppError(thrown, http.getRequest<Request>(), this.maxBodyBytes);
     this.log(error);
     if (response.headersSent) {
       response.destroy(); // what was sent so far must not look complete

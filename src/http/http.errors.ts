@@ -10,8 +10,8 @@ export class RequestInvalid extends AppError {
 export class BodyTooLarge extends AppError {
   readonly code = 'http.body_too_large';
   readonly kind = 'too_large';
-  constructor(limit: number | undefined) {
-    super(`the request body is larger than ${limit === undefined ? 'allowed' : `the ${limit} bytes allowed`}; send less at a time`);
+  constructor(limit: number) {
+    super(`the request body is larger than the ${limit} bytes allowed; send less at a time`);
   }
 }
 
@@ -21,15 +21,6 @@ export class RouteUnknown extends AppError {
   readonly kind = 'missing';
   constructor(method: string, path: string) {
     super(`there is no ${method} ${path}; /docs lists every route`);
-  }
-}
-
-/** Something the service needs (its database above all) does not answer. Nothing was done; the same request may be sent again. */
-export class DependencyDown extends AppError {
-  readonly code = 'http.dependency_unavailable';
-  readonly kind = 'unavailable';
-  constructor(cause: unknown) {
-    super('a part that the service depends on does not answer; send the request again in a moment', { cause });
   }
 }
 

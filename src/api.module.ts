@@ -1,0 +1,21 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { AuthModule } from './auth/auth.module.js';
+import type { ApiSettings } from './config/service-settings.js';
+import { SettingsModule } from './config/settings.module.js';
+import { API_SETTINGS } from './config/tokens.js';
+import { DatabaseModule } from './database/database.module.js';
+import { HealthModule } from './health/health.module.js';
+import { HttpModule } from './http/http.module.js';
+import { loggingModule } from './http/logging.js';
+
+/** In the order in which features may use each other. */
+const FEATURES = [AuthModule];
+
+/** The whole API process. */
+@Module({})
+export class ApiModule {
+  static of(settings: ApiSettings): DynamicModule {
+    const plumbing = [SettingsModule.of(API_SETTINGS, settings), loggingModule({ level: settings.logLevel, service: 'api' }), HttpModule, DatabaseModule.of(settings)];
+    return { module: ApiModule, imports: [...plumbing, HealthModule, ...FEATURES] };
+  }
+}
