@@ -22,8 +22,10 @@ export const JSON_DEPTH = 64;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const OPENING = [0x5b, 0x7b];
-const CLOSING = [0x5d, 0x7d];
+/** Makes a brace of a bracket, and leaves a brace as it is. */
+const TO_BRACE = 0x20;
+const OPENING = 0x7b;
+const CLOSING = 0x7d;
 
 /** Whether the arrays and objects of a JSON text stand in each other at most `most` deep. Of a text that is not JSON it says nothing. */
 export function isAtMostDeep(json: Buffer, most = JSON_DEPTH): boolean {
@@ -31,8 +33,8 @@ export function isAtMostDeep(json: Buffer, most = JSON_DEPTH): boolean {
   for (let at = 0; at < json.length; at++) {
     const byte = json[at];
     if (byte === QUOTE) at = endOfString(json, at);
-    else if (OPENING.includes(byte)) depth++;
-    else if (CLOSING.includes(byte)) depth--;
+    else if ((byte | TO_BRACE) === OPENING) depth++;
+    else if ((byte | TO_BRACE) === CLOSING) depth--;
     if (depth > most) return false;
   }
   return true;
