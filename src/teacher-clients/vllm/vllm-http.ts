@@ -1,4 +1,5 @@
 import { Agent, errors, request, type Dispatcher } from 'undici';
+import { isAtMostDeep, JSON_DEPTH, readAtMost } from '../../common/bounded-reply.js';
 import { Aborted } from '../../common/errors.js';
 import { TeacherAnswerInvalid, TeacherRefused, TeacherUnavailable } from '../teacher-client.js';
 import { errorWords, quote, type ErrorWords } from './error-words.js';
@@ -30,7 +31,7 @@ export class RequestRefused extends TeacherRefused {
 
 const ERROR_BODY_BYTES = 2 ** 16;
 
-type Attempt = { readonly kind: 'answered'; readonly body: string } | ({ readonly kind: 'setback' } & Setback);
+type Attempt = { readonly kind: 'answered'; readonly body: Buffer } | ({ readonly kind: 'setback' } & Setback);
 
 /** An attempt that failed in a way that may pass. */
 interface Setback {
@@ -40,17 +41,25 @@ interface Setback {
   readonly cause?: unknown;
 }
 
+/** How a teacher is spoken with; see `VllmTeacherOptions`. */
+interface VllmHttpSettings {
+  readonly apiKey?: string;
+  readonly dispatcher?: Dispatcher;
+  readonly limits: VllmLimits;
+  readonly timing: Timing;
+}
+
 /** Speaks HTTP with one teacher: sends, waits, bounds, retries; knows nothing of what is said. */
 export class VllmHttp {
-  private readonly agent: Agent;
+  private readonly dispatcher: Dispatcher;
   private readonly origin: string;
 
   constructor(
     baseUrl: string,
-    private readonly settings: { readonly apiKey?: string; readonly limits: VllmLimits; readonly timing: Timing },
+    private readonly settings: VllmHttpSettings,
   ) {
     this.origin = baseUrl.replace(/\/+$/, '').replace(/\/v1$/, '');
-    this.agent = new Agent({ connect: { timeout: settings.limits.connectMs } });
+    this.dispatcher = settings.dispatcher ?? new Agent({ connect: { timeout: settings.limits.connectMs } });
   }
 
   /**
@@ -59,18 +68,20 @@ export class VllmHttp {
    */
   async json(exchange: Exchange, signal: AbortSignal): Promise<unknown> {
     const body = await this.body(exchange, signal);
+    if (!isAtMostDeep(body)) throw new TeacherAnswerInvalid(`${this.where(exchange)} answered with JSON nested more than ${JSON_DEPTH} deep; nothing of it was used`);
+    const text = body.toString('utf8');
     try {
-      return JSON.parse(body);
+      return JSON.parse(text);
     } catch (error) {
-      throw new TeacherAnswerInvalid(`${this.where(exchange)} answered 200 with something that is not JSON: ${quote(body)}. Is base_url that of a vLLM server?`, { cause: error });
+      throw new TeacherAnswerInvalid(`${this.where(exchange)} answered 200 with something that is not JSON: ${quote(text)}. Is base_url that of a vLLM server?`, { cause: error });
     }
   }
 
   async close(): Promise<void> {
-    await this.agent.destroy();
+    await this.dispatcher.destroy();
   }
 
-  private async body(exchange: Exchange, signal: AbortSignal): Promise<string> {
+  private async body(exchange: Exchange, signal: AbortSignal): Promise<Buffer> {
     const budget = new RetryBudget(this.settings.limits, this.settings.timing);
     for (let attempts = 1; ; attempts++) {
       const attempt = await this.attempt(exchange, signal);
@@ -93,7 +104,7 @@ export class VllmHttp {
       const response = await this.send(exchange, signal);
       if (response.statusCode === 200) return { kind: 'answered', body: await this.read(response, exchange) };
       const body = await readAtMost(response.body, ERROR_BODY_BYTES);
-      return this.judge(exchange, response, body.text);
+      return this.judge(exchange, response, body.bytes.toString('utf8'));
     } catch (error) {
       if (signal.aborted) stopped();
       const what = socketFailure(error);
@@ -105,10 +116,11 @@ export class VllmHttp {
   private send(exchange: Exchange, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
     const { apiKey, limits } = this.settings;
     return request(`${this.origin}${exchange.path}`, {
-      dispatcher: this.agent,
+      dispatcher: this.dispatcher,
       method: exchange.method,
       headers: {
         accept: 'application/json',
+        'accept-encoding': 'identity',
         ...(exchange.body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
       },
@@ -124,10 +136,19 @@ export class VllmHttp {
     });
   }
 
-  private async read(response: Dispatcher.ResponseData, exchange: Exchange): Promise<string> {
-    const { text, whole } = await readAtMost(response.body, exchange.mostBytes);
-    if (whole) return text;
-    throw new TeacherAnswerInvalid(`${this.where(exchange)} answered with more than the ${exchange.mostBytes} bytes that were asked for could take; nothing of it was used`);
+  private async read({ headers, body }: Dispatcher.ResponseData, exchange: Exchange): Promise<Buffer> {
+    const encoding = headers['content-encoding'] ?? 'identity';
+    if (encoding !== 'identity') return this.leave(body, exchange, `with a body packed as ${quote(String(encoding))}, though it was asked for as it is`);
+    const tooMuch = `with more than the ${exchange.mostBytes} bytes that were asked for could take`;
+    if (Number(headers['content-length'] ?? 0) > exchange.mostBytes) return this.leave(body, exchange, tooMuch);
+    const { bytes, whole } = await readAtMost(body, exchange.mostBytes);
+    return whole ? bytes : this.leave(body, exchange, tooMuch);
+  }
+
+  /** Closes the connection of an answer that breaks its bounds. */
+  private leave(body: Dispatcher.ResponseData['body'], exchange: Exchange, how: string): never {
+    body.on('error', () => undefined).destroy();
+    throw new TeacherAnswerInvalid(`${this.where(exchange)} answered ${how}; nothing of it was used`);
   }
 
   private judge(exchange: Exchange, response: Dispatcher.ResponseData, body: string): Attempt {
@@ -155,19 +176,6 @@ function remedy(status: number): string {
 
 function stopped(): never {
   throw new Aborted('a request to the teacher');
-}
-
-/** Reads up to `most` bytes; a longer body is cut off and its connection closed. */
-async function readAtMost(body: Dispatcher.ResponseData['body'], most: number): Promise<{ readonly text: string; readonly whole: boolean }> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    if (!Buffer.isBuffer(chunk)) continue;
-    bytes += chunk.length;
-    if (bytes > most) return { text: Buffer.concat(chunks).toString('utf8'), whole: false };
-    chunks.push(chunk);
-  }
-  return { text: Buffer.concat(chunks).toString('utf8'), whole: true };
 }
 
 const SOCKET_CODES = /^(ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|UND_ERR_(SOCKET|CONNECT_TIMEOUT|BODY_TIMEOUT)|HPE_)/;

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Dispatcher } from 'undici';
 
 /** How a teacher that speaks the vLLM dialect is reached. */
 export interface VllmTeacherOptions {
@@ -10,6 +11,8 @@ export interface VllmTeacherOptions {
   readonly vocabSize: number;
   /** Sent as a bearer token. */
   readonly apiKey?: string;
+  /** Makes every connection, in place of the client's own: the service hands in one that judges each dial. The client destroys it when it is closed. */
+  readonly dispatcher?: Dispatcher;
   readonly limits?: Partial<VllmLimits>;
   /** Time and chance, replaced by tests. */
   readonly timing?: Timing;

@@ -30,7 +30,7 @@ export class VllmTeacherClient extends TeacherClient {
     super();
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.gate = new CostGate(this.limits.entriesInFlight);
-    this.http = new VllmHttp(options.baseUrl, { apiKey: options.apiKey, limits: this.limits, timing: options.timing ?? SYSTEM_TIMING });
+    this.http = new VllmHttp(options.baseUrl, { apiKey: options.apiKey, dispatcher: options.dispatcher, limits: this.limits, timing: options.timing ?? SYSTEM_TIMING });
   }
 
   /** Asks once, without retries: who starts a run wants to know now. */
