@@ -15,6 +15,8 @@ export type ErrorKind =
 export interface AppErrorOptions extends ErrorOptions {
   /** Path of the field at fault in what the caller sent, as `method.distillation.teacher`. */
   readonly param?: string | null;
+  /** Further fields of the answer's `error`, for programs. */
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -27,11 +29,14 @@ export abstract class AppError extends Error {
 
   /** Path of the field at fault, or null where no single field is. */
   readonly param: string | null;
+  /** Further fields of the answer's `error`; nothing secret. */
+  readonly details: Readonly<Record<string, unknown>>;
 
-  constructor(message: string, { param = null, ...options }: AppErrorOptions = {}) {
+  constructor(message: string, { param = null, details = {}, ...options }: AppErrorOptions = {}) {
     super(message, options);
     this.name = new.target.name;
     this.param = param;
+    this.details = details;
   }
 
   /** Whether the same call may succeed later without anything being changed. */

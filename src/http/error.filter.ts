@@ -49,10 +49,10 @@ export class ErrorFilter implements ExceptionFilter {
 
 /** Sends an error's body, status and headers; for middleware, which no filter covers, too. */
 export function answer(response: Response, error: AppError): void {
-  const { message, kind, code, param } = error;
+  const { message, kind, code, param, details } = error;
   // Without this header the stock OpenAI client repeats every 409.
   if (kind === 'conflict') response.set('x-should-retry', String(error.retryable));
   if (kind === 'too_many' || kind === 'unavailable') response.set('retry-after', String(RETRY_AFTER_SECONDS));
   if (kind === 'unauthenticated') response.set('www-authenticate', 'Bearer');
-  response.status(httpStatusOf(kind)).json({ error: { message, type: TYPE_OF_KIND[kind], code, param } });
+  response.status(httpStatusOf(kind)).json({ error: { ...details, message, type: TYPE_OF_KIND[kind], code, param } });
 }

@@ -1,34 +1,45 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query, StreamableFile, UploadedFile, UseInterceptors } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Param, Post, Query, Req, StreamableFile, UploadedFile, UseInterceptors } from '@nestjs/common';
 import { FileInterceptor } from '@nestjs/platform-express';
-import { ApiBody, ApiConsumes, ApiOkResponse, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiConsumes, ApiHeader, ApiOkResponse, ApiProduces, ApiTags } from '@nestjs/swagger';
+import type { Request } from 'express';
+import { IdempotencyService } from '../auth/idempotency.service.js';
+import type { Tx } from '../database/database.js';
+import { Caller } from '../http/caller.js';
 import { listOf, type List } from '../http/page.js';
 import { Scopes } from '../http/scopes.js';
 import { UploadMalformed } from './prompt-sets.errors.js';
-import { FileDeleted, FileList, FileObject, fileObject, ListFilesQuery, UploadFields } from './prompt-sets.schema.js';
+import { FileDeleted, FileList, FileObject, fileObject, FilePath, ListFilesQuery, UPLOAD_BODY, UploadFields } from './prompt-sets.schema.js';
 import { PromptSetService, type CheckedUpload } from './prompt-sets.service.js';
 
-const MULTIPART = {
-  type: 'object',
-  required: ['file', 'purpose'],
-  properties: { file: { type: 'string', format: 'binary', description: 'JSON lines: {"messages":[…], "answer"?, "mode"?}' }, purpose: { type: 'string', enum: ['fine-tune'] } },
-};
-
-@ApiTags('files')
+@ApiTags('Files')
 @Controller('v1/files')
 export class PromptSetsController {
-  constructor(private readonly promptSets: PromptSetService) {}
+  constructor(
+    private readonly promptSets: PromptSetService,
+    private readonly idempotency: IdempotencyService,
+  ) {}
 
   /** Takes a prompt file in; refuses it whole when a line is no prompt. */
   @Post()
-  @HttpCode(200)
   @Scopes('files:write')
   @UseInterceptors(FileInterceptor('file'))
+  @ApiHeader({ name: 'Idempotency-Key', required: false })
   @ApiConsumes('multipart/form-data')
-  @ApiBody({ schema: MULTIPART })
+  @ApiBody({ schema: UPLOAD_BODY })
   @ApiOkResponse({ standardSchema: FileObject })
-  async create(@UploadedFile() upload: CheckedUpload | undefined, @Body({ schema: UploadFields }) { purpose }: UploadFields): Promise<FileObject> {
+  async create(
+    @UploadedFile() upload: CheckedUpload | undefined,
+    @Body({ schema: UploadFields }) { purpose }: UploadFields,
+    @Req() request: Request,
+    @Caller() caller: Caller,
+  ): Promise<FileObject> {
     if (upload === undefined) throw new UploadMalformed('the request carries no file; send multipart/form-data with the fields file and purpose', { param: 'file' });
-    return fileObject(await this.promptSets.create(upload, purpose));
+    const keep = async (tx: Tx) => ({ status: 200, body: fileObject(await this.promptSets.keep(tx, upload, purpose)) });
+    try {
+      return await this.idempotency.once<FileObject>(request, caller, keep, { body: `${upload.sha256} ${upload.filename}` });
+    } finally {
+      await this.promptSets.forget(upload);
+    }
   }
 
   /** Files, newest first. */
@@ -43,7 +54,7 @@ export class PromptSetsController {
   @Get(':id')
   @Scopes('files:read')
   @ApiOkResponse({ standardSchema: FileObject })
-  async retrieve(@Param('id') id: string): Promise<FileObject> {
+  async retrieve(@Param({ schema: FilePath }) { id }: FilePath): Promise<FileObject> {
     return fileObject(await this.promptSets.get(id));
   }
 
@@ -52,7 +63,7 @@ export class PromptSetsController {
   @Scopes('files:read')
   @ApiProduces('application/jsonl')
   @ApiOkResponse({ schema: { type: 'string', format: 'binary' } })
-  async content(@Param('id') id: string): Promise<StreamableFile> {
+  async content(@Param({ schema: FilePath }) { id }: FilePath): Promise<StreamableFile> {
     const { row, file } = await this.promptSets.open(id);
     const disposition = `attachment; filename*=UTF-8''${encodeURIComponent(row.filename)}`;
     return new StreamableFile(file.createReadStream(), { type: 'application/jsonl', disposition, length: row.bytes });
@@ -62,7 +73,7 @@ export class PromptSetsController {
   @Delete(':id')
   @Scopes('files:write')
   @ApiOkResponse({ standardSchema: FileDeleted })
-  async remove(@Param('id') id: string): Promise<FileDeleted> {
+  async remove(@Param({ schema: FilePath }) { id }: FilePath): Promise<FileDeleted> {
     await this.promptSets.remove(id);
     return { id, object: 'file', deleted: true };
   }

@@ -42,16 +42,12 @@ export interface BadLine {
 
 const LINES_IN_MESSAGE = 3;
 
-/** Lines of a prompt file are not prompts. Nothing of the file was kept. */
+/** Lines of a prompt file are not prompts. Nothing of the file was kept; the answer's `error.lines` are the first of them. */
 export class LinesInvalid extends AppError {
   readonly code = 'files.invalid_lines';
   readonly kind = 'invalid';
-  /** Joins the answer's `error`: the first lines at fault. */
-  readonly details: { readonly lines: readonly BadLine[] };
-
   constructor(count: number, lines: readonly BadLine[]) {
     const first = lines.slice(0, LINES_IN_MESSAGE).map(({ line, message }) => `line ${line}: ${message}`);
-    super(`${count} line${count === 1 ? ' is' : 's are'} no prompt: ${first.join('; ')}${count > first.length ? '; …' : ''}`, { param: 'file' });
-    this.details = { lines };
+    super(`${count} line${count === 1 ? ' is' : 's are'} no prompt: ${first.join('; ')}${count > first.length ? '; …' : ''}`, { param: 'file', details: { lines } });
   }
 }

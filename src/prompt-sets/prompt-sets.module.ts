@@ -1,5 +1,8 @@
 import { Module } from '@nestjs/common';
 import { MulterModule } from '@nestjs/platform-express';
+import type { ApiSettings } from '../config/service-settings.js';
+import { API_SETTINGS } from '../config/tokens.js';
+import { Database } from '../database/database.js';
 import { PromptSetsController } from './prompt-sets.controller.js';
 import { PromptSetService } from './prompt-sets.service.js';
 import { PromptUploadService } from './prompt-upload.service.js';
@@ -8,21 +11,27 @@ import { PromptUploadStorage } from './prompt-upload.storage.js';
 /** A multipart body of ours has one file and its purpose. */
 const PARTS = { files: 1, fields: 8, parts: 9, fieldSize: 1024, fieldNameSize: 64 };
 
-/** The part of the feature that workers need too. */
-@Module({ providers: [PromptSetService, PromptUploadService, PromptUploadStorage], exports: [PromptSetService, PromptUploadStorage] })
-class PromptUploadsModule {}
+@Module({
+  providers: [{ provide: PromptSetService, inject: [Database, API_SETTINGS], useFactory: (database: Database, settings: ApiSettings) => new PromptSetService(database, settings) }],
+  exports: [PromptSetService],
+})
+class PromptSetServicesModule {}
 
-/** `/v1/files`. Expects Database, StoreSettings and UploadLimits from a global module. */
+/** `/v1/files`. */
 @Module({
   imports: [
-    PromptUploadsModule,
+    PromptSetServicesModule,
     MulterModule.registerAsync({
-      imports: [PromptUploadsModule],
-      inject: [PromptUploadStorage],
-      useFactory: (storage: PromptUploadStorage) => ({ storage, limits: PARTS, defParamCharset: 'utf8' }),
+      imports: [PromptSetServicesModule],
+      inject: [PromptSetService, API_SETTINGS],
+      useFactory: (promptSets: PromptSetService, settings: ApiSettings) => ({
+        storage: new PromptUploadStorage(new PromptUploadService(settings, settings), promptSets),
+        limits: PARTS,
+        defParamCharset: 'utf8',
+      }),
     }),
   ],
   controllers: [PromptSetsController],
-  exports: [PromptUploadsModule],
+  exports: [PromptSetServicesModule],
 })
 export class PromptSetsModule {}

@@ -6,6 +6,19 @@ import type { FileRow } from './prompt-sets.repository.js';
 export const UploadFields = z.strictObject({ purpose: z.literal('fine-tune') });
 export type UploadFields = z.output<typeof UploadFields>;
 
+/** The multipart body, for the documentation. */
+export const UPLOAD_BODY = {
+  type: 'object',
+  required: ['file', 'purpose'],
+  properties: {
+    file: { type: 'string', format: 'binary', description: 'One prompt a line: {"messages":[{"role":"user","content":"…"}], "answer"?: "…", "mode"?: "…"}' },
+    purpose: { type: 'string', enum: ['fine-tune'] },
+  },
+};
+
+export const FilePath = z.strictObject({ id: z.string().max(128).describe('file-…') });
+export type FilePath = z.output<typeof FilePath>;
+
 export const ListFilesQuery = z.strictObject({
   ...pageFields,
   order: z.enum(['asc', 'desc']).default('desc').describe('By age; newest first is desc'),

@@ -1,13 +1,12 @@
 import type { FileHandle } from 'node:fs/promises';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Injectable } from '@nestjs/common';
 import { newId } from '../common/ids.js';
 import { Database, type Tx } from '../database/database.js';
 import { isViolation } from '../database/violations.js';
 import { settle, type Received } from '../storage/incoming.js';
 import { openPlace, placeIn, resolvePlace } from '../storage/places.js';
-import { StoreSettings } from '../storage/store-settings.js';
+import type { StoreSettings } from '../storage/store-settings.js';
 import { FileInUse, FileUnknown } from './prompt-sets.errors.js';
 import { PromptSetRepository, type FileRow } from './prompt-sets.repository.js';
 
@@ -21,7 +20,6 @@ export interface CheckedUpload extends Received {
 }
 
 /** Prompt files: immutable lists of chat prompts. Needs nothing but the database and the store's directory. */
-@Injectable()
 export class PromptSetService {
   private readonly files: PromptSetRepository;
 
@@ -65,17 +63,7 @@ export class PromptSetService {
     return { row, file };
   }
 
-  /** Keeps a checked upload; where that fails, nothing of it is left. */
-  async create(upload: CheckedUpload, purpose: string): Promise<FileRow> {
-    try {
-      return await this.database.transaction((tx) => this.keep(tx, upload, purpose));
-    } catch (error) {
-      await this.forget(upload);
-      throw error;
-    }
-  }
-
-  /** Gives a checked upload its place and a row, in the caller's transaction. Where that fails, `forget` the place. */
+  /** Gives a checked upload its place and a row, in the caller's transaction. Then `forget` the upload, whether that was committed or not. */
   async keep(tx: Tx, upload: CheckedUpload, purpose: string): Promise<FileRow> {
     const place = placeOf(upload);
     await this.files.lockPlace(tx, place);
@@ -84,7 +72,7 @@ export class PromptSetService {
     return this.files.insert(tx, { id: newId('file'), filename, purpose, bytes, sha256, prompts, place });
   }
 
-  /** Removes an upload that was not kept, wherever it lies. */
+  /** Removes what no row came to need of an upload, be it that it was not kept or that its transaction failed. */
   async forget(upload: CheckedUpload): Promise<void> {
     await rm(upload.path, { force: true });
     await this.dropUnused(placeOf(upload));

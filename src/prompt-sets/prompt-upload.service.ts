@@ -1,17 +1,15 @@
 import { join } from 'node:path';
-import { Injectable } from '@nestjs/common';
 import { receive } from '../storage/incoming.js';
-import { StoreSettings, UploadLimits } from '../storage/store-settings.js';
+import type { StoreSettings, UploadLimits } from '../storage/store-settings.js';
 import { PromptLines } from './prompt-lines.js';
 import { FileTooLarge } from './prompt-sets.errors.js';
 import { FILES_FOLDER, type CheckedUpload } from './prompt-sets.service.js';
 
 /** Takes prompt files in: streamed to the disk, each line checked on the way. */
-@Injectable()
 export class PromptUploadService {
   constructor(
     private readonly store: StoreSettings,
-    private readonly limits: UploadLimits,
+    private readonly limits: Pick<UploadLimits, 'maxFileBytes' | 'maxLineBytes'>,
   ) {}
 
   /** @throws FileTooLarge, LinesInvalid, UploadMalformed, DiskFull; nothing is then left on the disk. */

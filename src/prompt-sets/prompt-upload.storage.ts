@@ -1,7 +1,5 @@
-import { Injectable } from '@nestjs/common';
-import type { CheckedUpload } from './prompt-sets.service.js';
-import { PromptSetService } from './prompt-sets.service.js';
-import { PromptUploadService } from './prompt-upload.service.js';
+import type { CheckedUpload, PromptSetService } from './prompt-sets.service.js';
+import type { PromptUploadService } from './prompt-upload.service.js';
 
 const FILENAME_CHARACTERS = 255;
 
@@ -14,7 +12,6 @@ export interface UploadedPart {
 type Done<Result> = (error: unknown, result?: Result) => void;
 
 /** Where multer puts a file: into the store, checked on the way. What it answers joins the part that the handler is given. */
-@Injectable()
 export class PromptUploadStorage {
   constructor(
     private readonly uploads: PromptUploadService,

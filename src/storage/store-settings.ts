@@ -1,14 +1,14 @@
-/** Where files lie; the token under which a process provides it. */
-export abstract class StoreSettings {
+/** Where files lie; both API and worker settings are such. */
+export interface StoreSettings {
   /** Directory of models, prompt files and runs; shared between nodes when there are several. */
-  abstract readonly storeDir: string;
+  readonly storeDir: string;
 }
 
-/** How much may be sent; the token under which the API provides it. */
-export abstract class UploadLimits {
+/** How much may be sent. */
+export interface UploadLimits {
   /** Largest prompt file, and largest line in it. Bytes. */
-  abstract readonly maxFileBytes: number;
-  abstract readonly maxLineBytes: number;
+  readonly maxFileBytes: number;
+  readonly maxLineBytes: number;
   /** Largest single file of a model. Bytes. */
-  abstract readonly maxModelFileBytes: number;
+  readonly maxModelFileBytes: number;
 }
