@@ -62,7 +62,7 @@ export class RunFeed {
       [runId, nextRunStatus(run.status, to), error ? JSON.stringify(error) : null],
     );
     await this.tell(tx, runId, { ...event, kind: 'event' });
-    await this.tell(tx, runId, { kind: 'status', type: 'job.status', message: `the job is ${to}`, data: { status: to } });
+    await this.tell(tx, runId, { kind: 'status', type: 'job.status', message: `the job is ${to}`, data: { status: to, ...(error && { error }) } });
     return run.status;
   }
 }

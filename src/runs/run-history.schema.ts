@@ -57,3 +57,14 @@ export const JobSample = z
   .meta({ id: 'JobSample' });
 export type JobSample = z.output<typeof JobSample>;
 export const JobSampleList = listSchema(JobSample).meta({ id: 'JobSampleList' });
+
+/** Query of a stream. */
+export const StreamQuery = z.strictObject({
+  last_event_id: z.coerce.number().int().min(0).default(0).describe('As the header Last-Event-ID, for clients that cannot set it'),
+});
+export type StreamQuery = z.output<typeof StreamQuery>;
+
+/** The number in a Last-Event-ID header; undefined when it holds none, as in a first request. */
+export function lastSeen(header: string | undefined): number | undefined {
+  return header !== undefined && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
+}

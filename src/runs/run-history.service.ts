@@ -16,7 +16,7 @@ export class RunHistory {
 
   /** Newest first. @throws RunUnknown, CursorUnknown */
   async events(id: string, { after, limit }: PageQuery): Promise<List<JobEvent>> {
-    await this.runs.row(id);
+    await this.runs.state(id);
     const before = after === undefined ? undefined : seqOf(id, after);
     const rows = await this.repository.events(id, { before, limit: limit + 1 });
     return listOf(rows.map((row) => eventOf(id, row)), limit);
@@ -24,7 +24,7 @@ export class RunHistory {
 
   /** Newest first. @throws RunUnknown, CursorUnknown */
   async checkpoints(id: string, { after, limit }: PageQuery): Promise<List<JobCheckpoint>> {
-    await this.runs.row(id);
+    await this.runs.state(id);
     const rows = await this.repository.checkpoints(id, { after, limit: limit + 1 });
     if (!rows) throw new CursorUnknown(after ?? '');
     return listOf(rows.map(checkpointOf), limit);
@@ -32,7 +32,7 @@ export class RunHistory {
 
   /** By label and place. @throws RunUnknown, CursorUnknown */
   async samples(id: string, { after, limit, label }: SamplesQuery): Promise<List<JobSample>> {
-    await this.runs.row(id);
+    await this.runs.state(id);
     const last = after === undefined ? undefined : sampleAt(after);
     const rows = await this.repository.samples(id, { label, after: last, limit: limit + 1 });
     return listOf(rows.map(sampleOf), limit);

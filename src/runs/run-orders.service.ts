@@ -1,13 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { Database, type Tx } from '../database/database.js';
-import { StageQueue } from '../queue/stage-queue.js';
+import type { StageOffer } from '../queue/queue-names.js';
 import { RunFeed } from './run-feed.service.js';
 import { isFinished } from './run-states.js';
 import { JobFinished, JobNotPausable, JobNotPaused, RunUnknown } from './runs.errors.js';
 import { RunsRepository } from './runs.repository.js';
 import type { RunRow, StageRow } from './runs.rows.js';
-import type { Job } from './runs.schema.js';
-import { RunsService } from './runs.service.js';
 import { StageOutcomes } from './stage-outcomes.js';
 
 /** Orders to a job: stop for good, stand still, go on. What no worker holds obeys at once; a worker obeys at its next step boundary. */
@@ -16,14 +14,12 @@ export class RunOrders {
   constructor(
     private readonly database: Database,
     private readonly repository: RunsRepository,
-    private readonly runs: RunsService,
     private readonly feed: RunFeed,
     private readonly outcomes: StageOutcomes,
-    private readonly queue: StageQueue,
   ) {}
 
   /** Cancels a job; again changes nothing. Committed checkpoints stay. @throws RunUnknown, JobFinished when it ended otherwise */
-  cancel(id: string): Promise<Job> {
+  cancel(id: string): Promise<void> {
     return this.order(id, async (tx, run, stages) => {
       if (run.status === 'cancelled' || run.cancel_requested_at !== null) return;
       if (isFinished(run.status)) throw new JobFinished(id, run.status, 'cancelled');
@@ -34,7 +30,7 @@ export class RunOrders {
   }
 
   /** Pauses a job: its stage saves a checkpoint and frees the device. Again changes nothing. @throws RunUnknown, JobFinished, JobNotPausable */
-  pause(id: string): Promise<Job> {
+  pause(id: string): Promise<void> {
     return this.order(id, async (tx, run, stages) => {
       if (run.status === 'paused' || run.status === 'pausing') return;
       if (isFinished(run.status)) throw new JobFinished(id, run.status, 'paused');
@@ -48,29 +44,21 @@ export class RunOrders {
     });
   }
 
-  /** Lets a paused job go on where it stopped, on any worker. @throws RunUnknown, JobNotPaused */
-  async resume(id: string): Promise<Job> {
-    let woken: StageRow[] = [];
-    const job = await this.order(id, async (tx, run) => {
+  /** Lets a paused job go on where it stopped, on any worker. @returns the stage to offer now that this is committed. @throws RunUnknown, JobNotPaused */
+  resume(id: string): Promise<StageOffer | undefined> {
+    return this.order(id, async (tx, run) => {
       if (run.status !== 'paused') throw new JobNotPaused(id, run.status);
-      woken = await this.repository.wakeStages(tx, id);
+      const [woken] = await this.repository.wakeStages(tx, id);
       await this.feed.move(tx, id, { to: 'queued', event: { type: 'job.queued', message: 'the job waits for a worker to go on' } });
+      return woken && offerOf(woken);
     });
-    for (const stage of woken) await this.offer(stage);
-    return job;
   }
 
-  /** Offers a waiting stage to the workers; after the commit that made it wait. Never throws, and waits for Redis only for a moment. */
-  offer({ id, queue, epoch }: StageRow): Promise<void> {
-    return this.queue.offer({ id, queue, epoch: epoch + 1 });
-  }
-
-  private order(id: string, give: (tx: Tx, run: RunRow, stages: readonly StageRow[]) => Promise<void>): Promise<Job> {
+  private order<Result>(id: string, give: (tx: Tx, run: RunRow, stages: readonly StageRow[]) => Promise<Result>): Promise<Result> {
     return this.database.transaction(async (tx) => {
       const locked = await this.repository.lock(tx, id);
       if (!locked) throw new RunUnknown(id);
-      await give(tx, locked.run, locked.stages);
-      return this.runs.getIn(tx, id);
+      return give(tx, locked.run, locked.stages);
     });
   }
 
@@ -80,4 +68,9 @@ export class RunOrders {
     const held = stages.find(({ status }) => status === 'running');
     if (held) await this.repository.notifyWorker(tx, held.id);
   }
+}
+
+/** What the workers are told of a waiting stage. */
+export function offerOf({ id, queue, epoch }: StageRow): StageOffer {
+  return { id, queue, epoch: epoch + 1 };
 }

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Database, rowsOf, type Tx } from '../database/database.js';
 import type { ServiceSpec } from '../distillation/spec.js';
-import type { RunLineage, RunRow, StageRow } from './runs.rows.js';
+import type { RunLineage, RunRow, RunState, StageRow } from './runs.rows.js';
 
 /** A run to be written; its stages follow by `insertStages`. */
 export interface NewRun {
@@ -86,6 +86,11 @@ export class RunsRepository {
 
   async find(id: string): Promise<RunRow | undefined> {
     const [row] = await this.database.query<RunRow>(`select ${RUN_COLUMNS} from runs where id = $1`, [id]);
+    return row;
+  }
+
+  async state(id: string): Promise<RunState | undefined> {
+    const [row] = await this.database.query<RunState>('select status, seq from runs where id = $1', [id]);
     return row;
   }
 

@@ -36,6 +36,9 @@ export interface RunRow {
   readonly seq: number;
 }
 
+/** Where a run stands. */
+export type RunState = Pick<RunRow, 'status' | 'seq'>;
+
 /** What a run was made from, as it was when the run was created. */
 export interface RunLineage {
   readonly base_model: string;

@@ -1,0 +1,58 @@
+import { Injectable } from '@nestjs/common';
+import { newId } from '../common/ids.js';
+import type { Tx } from '../database/database.js';
+import { parseServiceSpec, specHash, type ServiceSpec } from '../distillation/spec.js';
+import { stagesOf } from '../distillation/stage-order.js';
+import type { Caller } from '../http/caller.js';
+import type { StageOffer } from '../queue/queue-names.js';
+import { RunFeed } from './run-feed.service.js';
+import { RunInputs } from './run-inputs.js';
+import { offerOf } from './run-orders.service.js';
+import { RunsRepository, type NewStage } from './runs.repository.js';
+import type { CreateJob, Job } from './runs.schema.js';
+import { RunsService } from './runs.service.js';
+
+/** Who creates a job, and whether it ends after validation. */
+export interface CreationOptions {
+  readonly caller: Caller;
+  readonly dryRun: boolean;
+}
+
+/** Writes new jobs. */
+@Injectable()
+export class RunCreation {
+  constructor(
+    private readonly runs: RunsService,
+    private readonly repository: RunsRepository,
+    private readonly inputs: RunInputs,
+    private readonly feed: RunFeed,
+  ) {}
+
+  /**
+   * Creates a job with its stages and first event, all in the caller's transaction; the first stage is to be offered after the commit.
+   * @throws JobInputUnknown when the job names something that does not exist
+   */
+  async create(tx: Tx, body: CreateJob, { caller, dryRun }: CreationOptions): Promise<{ readonly job: Job; readonly first: StageOffer }> {
+    const spec = specOf(body);
+    const hash = specHash(spec);
+    const named = { model: spec.model, trainingFile: spec.training_file, validationFile: spec.validation_file, teacherId: spec.method.distillation.teacher };
+    const lineage = await this.inputs.check(tx, named, hash);
+    const id = newId('ftjob');
+    const { seed, suffix } = spec;
+    await this.repository.insert(tx, { id, createdBy: caller.keyId, ...named, suffix, seed, spec, specHash: hash, lineage, metadata: body.metadata ?? {}, dryRun });
+    const first = await this.repository.insertStages(tx, id, stageRowsOf(spec, dryRun));
+    await this.feed.tell(tx, id, { kind: 'event', type: 'job.created', message: 'the job was created; a worker validates what it names' });
+    await this.feed.tell(tx, id, { kind: 'status', type: 'job.status', message: 'the job is validating_files', data: { status: 'validating_files' } });
+    return { job: await this.runs.getIn(tx, id), first: offerOf(first) };
+  }
+}
+
+function specOf({ model, training_file, validation_file, seed, suffix, method }: CreateJob): ServiceSpec {
+  return parseServiceSpec({ model, training_file, validation_file, seed: seed ?? undefined, suffix: suffix ?? undefined, method });
+}
+
+/** A dry run only validates. */
+function stageRowsOf(spec: ServiceSpec, dryRun: boolean): NewStage[] {
+  const names = dryRun ? (['validate'] as const) : stagesOf(spec);
+  return names.map((name) => ({ name, queue: name === 'collect' ? 'collect' : 'device' }));
+}

@@ -1,0 +1,26 @@
+import { Module } from '@nestjs/common';
+import { DryRuns } from './dry-runs.js';
+import { RunChanges } from './run-changes.service.js';
+import { RunCreation } from './run-creation.service.js';
+import { RunFeed } from './run-feed.service.js';
+import { RunHistoryController } from './run-history.controller.js';
+import { RunHistoryRepository } from './run-history.repository.js';
+import { RunHistory } from './run-history.service.js';
+import { RunInputs } from './run-inputs.js';
+import { RunOrdersController } from './run-orders.controller.js';
+import { RunOrders } from './run-orders.service.js';
+import { RunStream } from './run-stream.service.js';
+import { RunSubmission } from './run-submission.js';
+import { RunsController } from './runs.controller.js';
+import { RunsRepository } from './runs.repository.js';
+import { RunsService } from './runs.service.js';
+import { StageLedgerRepository } from './stage-ledger.repository.js';
+import { StageOutcomes } from './stage-outcomes.js';
+
+/** Jobs over REST. Needs the database, its listener and the queues, which their modules give to every other. */
+@Module({
+  controllers: [RunsController, RunOrdersController, RunHistoryController],
+  providers: [RunsService, RunsRepository, RunCreation, RunSubmission, RunInputs, RunFeed, RunOrders, StageOutcomes, StageLedgerRepository, RunHistory, RunHistoryRepository, RunChanges, RunStream, DryRuns],
+  exports: [RunsService],
+})
+export class RunsModule {}
