@@ -7,9 +7,11 @@ import { DatabaseModule } from './database/database.module.js';
 import { HealthModule } from './health/health.module.js';
 import { HttpModule } from './http/http.module.js';
 import { loggingModule } from './http/logging.js';
+import { PromptSetsModule } from './prompt-sets/prompt-sets.module.js';
+import { StudentsModule } from './students/students.module.js';
 
 /** In the order in which features may use each other. */
-const FEATURES = [AuthModule];
+const FEATURES = [AuthModule, PromptSetsModule, StudentsModule];
 
 /** The whole API process. */
 @Module({})
