@@ -1,5 +1,6 @@
 import type { Stage } from '../distillation/stage-order.js';
 import type { StageAccount, RunReport } from '../distillation/report.js';
+import type { PlacedStudent } from '../students/students.service.js';
 
 /** A worker's right to a stage. Every write carries it and is refused once `epoch` is no longer the row's. */
 export interface Claim {
@@ -62,8 +63,8 @@ export type ClaimOutcome =
       readonly plan?: object;
       /** Of the last stage. */
       readonly report?: RunReport;
-      /** Where the exported student lies; of the last stage. */
-      readonly studentDir?: string;
+      /** The exported student, placed among the models; of the last stage. */
+      readonly student?: PlacedStudent;
     }
   | { readonly kind: 'failed'; readonly error: StageFailure }
   /** The work stopped at a step boundary. What follows is read from the run: it was asked to pause, to stop for good, or another worker goes on. */

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { newId } from '../common/ids.js';
 import { Database, rowsOf, type Tx } from '../database/database.js';
 import type { AnswerPair, CheckpointEvent } from '../distillation/events.js';
+import { MetricsService, type MetricBatch } from '../metrics/metrics.service.js';
 import type { StageOffer } from '../queue/queue-names.js';
 import { RunFeed, type FeedEntry } from './run-feed.service.js';
 import type { Claim, ClaimOutcome, LeaseAnswer, RunFile, StageProgress, StageTask } from './stage-claim.js';
@@ -38,6 +39,7 @@ export class StageLedger {
     private readonly repository: StageLedgerRepository,
     private readonly feed: RunFeed,
     private readonly outcomes: StageOutcomes,
+    private readonly points: MetricsService,
   ) {}
 
   /** Writes of this process that the fence refused. */
@@ -143,8 +145,20 @@ export class StageLedger {
       await tx.query(
         `insert into run_samples (run_id, label, index, prompt, teacher, student)
          select $1, $2, a.index, a.prompt, a.teacher, a.student from jsonb_to_recordset($3::jsonb) as a(index int, prompt text, teacher text, student text)`,
-        [claim.runId, label, JSON.stringify(answers.map((answer, index) => ({ index, ...answer })))],
+        [claim.runId, label, JSON.stringify(answers.map(({ prompt, teacher, student }, index) => ({ index, prompt: storable(prompt), teacher: teacher && storable(teacher), student: storable(student) })))],
       );
+    });
+  }
+
+  /** Stores measurements; a batch that comes again under its id changes nothing. */
+  metrics(claim: Claim, batch: Pick<MetricBatch, 'batchId' | 'points'>): Promise<void> {
+    return this.write(claim, 'update', async (tx) => {
+      const { inserted, series, alarms } = await this.points.ingest(tx, { ...batch, runId: claim.runId, attempt: claim.epoch });
+      if (inserted > 0) await this.feed.tell(tx, claim.runId, { kind: 'metrics', type: 'metrics.added', message: `${inserted} points`, data: { series } });
+      for (const { key, attempt, step, value } of alarms) {
+        const data = { key, attempt, step, value };
+        await this.feed.tell(tx, claim.runId, { kind: 'event', level: 'warn', type: 'warning', message: `${key} is ${value} at step ${step}`, data });
+      }
     });
   }
 
@@ -187,4 +201,9 @@ export class StageLedger {
     const began = run.has_started ? { type: 'job.resumed', message: 'the job runs again' } : { type: 'job.started', message: 'the job runs' };
     await this.feed.move(tx, run.id, { to: 'running', event: began });
   }
+}
+
+/** Models may write the one character that Postgres cannot store. */
+function storable(text: string): string {
+  return text.replaceAll('\0', '\uFFFD');
 }

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Tx } from '../database/database.js';
 import type { StageOffer } from '../queue/queue-names.js';
+import { StudentService, type PlacedStudent } from '../students/students.service.js';
 import { RunFeed } from './run-feed.service.js';
 import { isFinished } from './run-states.js';
 import type { Claim, ClaimOutcome, StageFailure } from './stage-claim.js';
@@ -14,6 +15,7 @@ export class StageOutcomes {
   constructor(
     private readonly repository: StageLedgerRepository,
     private readonly feed: RunFeed,
+    private readonly students: StudentService,
   ) {}
 
   /** Applies an outcome behind the fence. @returns the stage to offer after the commit. */
@@ -49,10 +51,20 @@ export class StageOutcomes {
     return run.pause_requested ? this.pause(tx, run) : next;
   }
 
-  private async complete(tx: Tx, run: LockedRun, { report }: Success): Promise<undefined> {
+  private async complete(tx: Tx, run: LockedRun, { report, student }: Success): Promise<undefined> {
     await this.repository.rest(tx, run.id, 'cancelled');
-    await this.repository.keepResult(tx, run.id, { report, model: undefined });
-    await this.feed.move(tx, run.id, { to: 'succeeded', event: { type: 'job.succeeded', message: run.dry_run ? 'all checks passed' : 'the job is done' } });
+    const model = student && (await this.adopt(tx, run, student));
+    await this.repository.keepResult(tx, run.id, { report, model });
+    const message = model ? `the job is done: ${model}` : 'all checks passed';
+    await this.feed.move(tx, run.id, { to: 'succeeded', event: { type: 'job.succeeded', message, data: model ? { fine_tuned_model: model } : {} } });
+  }
+
+  /** Makes the exported student a model. @returns its name. */
+  private async adopt(tx: Tx, run: LockedRun, student: PlacedStudent): Promise<string> {
+    const name = await this.students.freeName(tx, `${run.model}-${run.suffix}`);
+    await this.students.adopt(tx, { name, base: run.model, runId: run.id, student });
+    await this.feed.tell(tx, run.id, { kind: 'event', type: 'model.created', message: `the student is the model ${name}`, data: { model: name } });
+    return name;
   }
 
   private async fail(tx: Tx, claim: Claim, error: StageFailure): Promise<undefined> {

@@ -1,0 +1,82 @@
+import type { RunEvent } from '../distillation/events.js';
+import type { Claim, StageLedger, StageProgress } from '../runs/stage-ledger.service.js';
+import { MetricBuffer } from './metric-buffer.js';
+
+/** What a reporter works with. */
+export interface ReporterOptions {
+  readonly claim: Claim;
+  readonly ledger: Pick<StageLedger, 'progress' | 'event' | 'checkpoint' | 'quarantine' | 'samples' | 'metrics'>;
+  /** Does a write, again where the database is away. */
+  readonly write: (work: () => Promise<void>) => Promise<void>;
+  readonly flushMs: number;
+  readonly flushPoints: number;
+  /** Told of a write that failed; the run goes on without it. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** Tells the ledger what a stage tells: in order, one write at a time, points in batches, of progress only the newest. */
+export class RunReporter {
+  private readonly metrics: MetricBuffer;
+  private readonly timer: NodeJS.Timeout;
+  private newest: StageProgress | undefined;
+  private written: Promise<void> = Promise.resolve();
+
+  constructor(private readonly options: ReporterOptions) {
+    this.metrics = new MetricBuffer(options.flushPoints);
+    this.timer = setInterval(() => this.flush(), options.flushMs);
+  }
+
+  /** Takes an event of the core; returns at once. */
+  readonly onEvent = (event: RunEvent): void => {
+    const { ledger, claim } = this.options;
+    switch (event.kind) {
+      case 'progress':
+        this.newest = { label: event.label, done: event.done, total: event.total, unit: event.unit, rate: event.rate };
+        return;
+      case 'step':
+        if (this.metrics.add(event.metrics)) this.flush();
+        return;
+      case 'checkpoint':
+        this.flush();
+        return this.push(() => ledger.checkpoint(claim, event));
+      case 'quarantined':
+        return this.push(() => ledger.quarantine(claim, event));
+      case 'samples':
+        return this.push(() => ledger.samples(claim, event.label, event.samples));
+      case 'check':
+        return this.push(() => ledger.event(claim, checkEntry(event)));
+      case 'resumed':
+        return this.push(() => ledger.event(claim, { type: 'checkpoint.loaded', message: `${event.stage} goes on at step ${event.firstStep}`, data: { first_step: event.firstStep } }));
+      case 'warning':
+        return this.push(() => ledger.event(claim, { level: 'warn', type: 'warning', message: event.message }));
+      case 'stage_started':
+      case 'stage_skipped':
+      case 'stage_finished': // the ledger tells of stages itself
+    }
+  };
+
+  /** Everything told so far is written, or has failed, when this returns; then the reporter is done. */
+  async close(): Promise<void> {
+    clearInterval(this.timer);
+    this.flush();
+    await this.written;
+  }
+
+  private flush(): void {
+    const { ledger, claim } = this.options;
+    for (const batch of this.metrics.take()) this.push(() => ledger.metrics(claim, batch));
+    const progress = this.newest;
+    this.newest = undefined;
+    if (progress) this.push(() => ledger.progress(claim, progress));
+  }
+
+  private push(work: () => Promise<void>): void {
+    const { write, onFailure } = this.options;
+    this.written = this.written.then(() => write(work)).catch(onFailure);
+  }
+}
+
+function checkEntry({ name, verdict, found }: Extract<RunEvent, { kind: 'check' }>) {
+  const level = verdict === 'passed' ? ('info' as const) : ('warn' as const);
+  return { level, type: `check.${verdict}`, message: `${name}: ${found}`, data: { check: name, found } };
+}

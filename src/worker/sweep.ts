@@ -1,0 +1,42 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { WorkerSettings } from '../config/service-settings.js';
+import { WORKER_SETTINGS } from '../config/tokens.js';
+import { StageQueue } from '../queue/stage-queue.js';
+import { StageLedger } from '../runs/stage-ledger.service.js';
+import { WorkerLog } from './worker-log.js';
+
+/** Finds what nobody delivers: offers every stage that is due again, and ends runs that were asked to stop while nobody holds them. */
+@Injectable()
+export class Sweep {
+  private timer: NodeJS.Timeout | undefined;
+  private sweeping: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly ledger: StageLedger,
+    private readonly queue: StageQueue,
+    private readonly log: WorkerLog,
+    @Inject(WORKER_SETTINGS) private readonly settings: Pick<WorkerSettings, 'sweepMs'>,
+  ) {}
+
+  start(): void {
+    this.sweeping = this.once();
+    this.timer = setInterval(() => (this.sweeping = this.sweeping.then(() => this.once())), this.settings.sweepMs);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    await this.sweeping;
+  }
+
+  /** One look. Never throws: the next one comes. */
+  async once(): Promise<void> {
+    try {
+      await this.ledger.settleUnattended();
+      const due = await this.ledger.due();
+      if (due.length === 0 || (await this.queue.waiting()) === undefined) return; // commands to a Redis that is away would pile up
+      await Promise.all(due.map((stage) => this.queue.offer(stage)));
+    } catch (error) {
+      this.log.all.warn({ err: error }, 'the sweep could not look');
+    }
+  }
+}
