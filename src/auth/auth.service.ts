@@ -12,8 +12,8 @@ import { KeyExpired, KeyInvalid, KeyMissing, KeyRevoked, KeyUnknown } from './au
 export interface NewKey {
   readonly name: string;
   readonly scopes: readonly Scope[];
-  /** From now; null never expires. */
-  readonly expiresInSeconds: number | null;
+  /** From now; by default never. */
+  readonly expiresInSeconds?: number | null;
 }
 
 /** A key just made: the only time its text is known. */
@@ -32,7 +32,7 @@ export class AuthService {
     private readonly hasher: ApiKeyHasher,
   ) {}
 
-  async createKey(tx: Tx, { name, scopes, expiresInSeconds }: NewKey): Promise<MadeKey> {
+  async createKey(tx: Tx, { name, scopes, expiresInSeconds = null }: NewKey): Promise<MadeKey> {
     const text = newApiKey();
     const row = await this.keys.insert(tx, { id: newId('key'), name, hash: this.hasher.hash(text), last4: text.slice(-4), scopes: [...new Set(scopes)], expiresInSeconds });
     return { row, text };

@@ -3,6 +3,8 @@ import type { NestExpressApplication } from '@nestjs/platform-express';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { AppError } from '../../src/common/errors.js';
+import { SettingsModule } from '../../src/config/settings.module.js';
+import { API_SETTINGS } from '../../src/config/tokens.js';
 import { createApp } from '../../src/http/create-app.js';
 import { HttpModule } from '../../src/http/http.module.js';
 import { loggingModule } from '../../src/http/logging.js';
@@ -58,7 +60,7 @@ class UnruledController {
 @Module({})
 class ProbeModule {
   static with(...controllers: (typeof ProbeController | typeof UnruledController)[]): DynamicModule {
-    return { module: ProbeModule, imports: [HttpModule, loggingModule({ level: 'silent', service: 'probe' })], controllers };
+    return { module: ProbeModule, imports: [SettingsModule.of(API_SETTINGS, { drainMs: 0, shutdownMs: 1_000 }), HttpModule, loggingModule({ level: 'silent', service: 'probe' })], controllers };
   }
 }
 
