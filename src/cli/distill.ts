@@ -28,7 +28,7 @@ export function addDistillCommand(program: Command): void {
         jobFile: job,
         outDir,
         resume: flags.resume ? 'resume' : 'fresh',
-        controls: flags.controls ? 'all' : 'none',
+        controls: flags.controls ? 'all' : 'as_specified',
         view: flags.json === true ? jsonProgress() : humanProgress(),
         signal: stopOnSignal(`stops at the next step with a checkpoint; go on with: limbeck distill ${job} --out ${outDir} --resume`),
       });

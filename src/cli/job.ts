@@ -26,7 +26,8 @@ export interface JobOptions {
   /** Where everything of the run goes; must be empty unless `resume`. */
   readonly outDir: string;
   readonly resume: 'fresh' | 'resume';
-  readonly controls: 'none' | 'all';
+  /** Whether the controls run even where the job does not ask for them. */
+  readonly controls: 'as_specified' | 'all';
   readonly view: ProgressView;
   readonly signal: AbortSignal;
   /** Teacher keys that the caller holds itself, by the name the job gives; others come from the environment. */
@@ -51,7 +52,7 @@ export interface OpenJob {
 
 /** Reads everything a job names. @throws AppError; nothing is left behind then. */
 export async function openJob(options: Omit<JobOptions, 'signal'>): Promise<OpenJob> {
-  const spec = await readSpec(options.jobFile);
+  const spec = withControls(await readSpec(options.jobFile), options.controls);
   const inputs = await readInputs(spec, dirname(resolve(options.jobFile)));
   const taken = await isTaken(options.outDir);
   if (taken && options.resume === 'fresh') {
@@ -71,7 +72,6 @@ export async function openJob(options: Omit<JobOptions, 'signal'>): Promise<Open
     freeMemoryBytes: freemem(),
     freeDiskBytes: await freeDiskBytes(resolve(options.outDir)),
     onEvent: (event) => options.view.show(event),
-    controls: options.controls,
     epoch: await nextAttempt(store),
   };
   const close = async (): Promise<void> => {
@@ -91,6 +91,11 @@ async function readSpec(jobFile: string): Promise<Spec> {
     throw new ArgumentInvalid(`${jobFile} is not YAML: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
   return parseSpec(value);
+}
+
+function withControls(spec: Spec, controls: JobOptions['controls']): Spec {
+  if (controls === 'as_specified') return spec;
+  return { ...spec, method: { ...spec.method, distillation: { ...spec.method.distillation, controls } } };
 }
 
 async function readText(path: string): Promise<string> {

@@ -33,10 +33,14 @@ export function describeEvent(event: RunEvent): string | undefined {
       return `${event.stage}: goes on at step ${event.firstStep}`;
     case 'check':
       return `  check ${event.name}: ${event.verdict} (${event.found})`;
+    case 'quarantined':
+      return `warning: checkpoint ${event.name} is damaged and was set aside: ${event.message}`;
     case 'warning':
       return `warning: ${event.message}`;
     case 'step':
     case 'progress':
+    case 'checkpoint':
+    case 'samples':
       return undefined;
   }
 }
@@ -102,9 +106,10 @@ class BarView implements ProgressView {
       this.advance(event);
       return;
     }
-    this.endBar();
     const line = describeEvent(event);
-    if (line !== undefined) process.stderr.write(`${line}\n`);
+    if (line === undefined) return;
+    this.endBar();
+    process.stderr.write(`${line}\n`);
   }
 
   close(): void {

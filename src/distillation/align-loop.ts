@@ -18,7 +18,8 @@ import { trainStep } from './train-step.js';
 /** What the stage `align` works with. */
 export interface AlignJob {
   readonly engine: Engine;
-  readonly teacher: TeacherClient;
+  /** Gives the teacher; called only for replies that the journal does not hold. */
+  readonly meetTeacher: (signal?: AbortSignal) => Promise<TeacherClient>;
   readonly desk: LoopDesk;
   readonly journal: Journal;
   readonly clock: Clock;
@@ -36,7 +37,7 @@ export interface AlignJob {
 export async function align(job: AlignJob, signal?: AbortSignal): Promise<void> {
   const { engine, desk, clock, spec } = job;
   const { align: stage, optimizer } = spec;
-  await desk.attend(async () => {
+  await desk.attend(stage.steps, async () => {
     for (let step = desk.firstStep; step <= stage.steps; step++) {
       const began = clock();
       const rollouts = await rollOutStep(job, step, signal);
@@ -74,12 +75,13 @@ async function rollOutStep({ engine, prompts, stopIds, seed, spec: { align: stag
 
 /** The teacher's scores of a step's rollouts: from the journal if they were asked for before, else asked and kept. */
 async function teach(
-  { teacher, journal, clock, spec }: AlignJob,
+  { meetTeacher, journal, clock, spec }: AlignJob,
   { step, rollouts }: { step: number; rollouts: readonly Rollout[] },
   signal?: AbortSignal,
 ): Promise<{ samples: readonly ShardSample[]; seconds: number }> {
   const kept = await journal.find(step, rollouts);
   if (kept) return { samples: kept, seconds: 0 };
+  const teacher = await meetTeacher(signal);
   const began = clock();
   const blocks = await scoreSamples(teacher, { samples: rollouts, k: spec.targets.top_k }, signal);
   const seconds = (clock() - began) / 1000;

@@ -36,7 +36,7 @@ class ScriptedTeacher extends TeacherClient {
 
 const job = (teacher: TeacherClient, store: MemoryStore): CollectJob => ({
   store,
-  teacher,
+  meetTeacher: async () => teacher,
   clock: () => 0,
   identity: { spec: 's', student: 'm', prompts: 'p', heldOut: 'h', teacher: 't', tokenizer: 'k', template: 'c' },
   name: 'train',

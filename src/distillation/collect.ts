@@ -18,7 +18,8 @@ const SHARD_ANSWERS = 32;
 /** What to ask of the teacher, and where to keep it. */
 export interface CollectJob {
   readonly store: RunStore;
-  readonly teacher: TeacherClient;
+  /** Gives the teacher; called only for shards that are not there. */
+  readonly meetTeacher: (signal?: AbortSignal) => Promise<TeacherClient>;
   readonly clock: Clock;
   readonly identity: RunIdentity;
   /** Shards are named `shards/<name>-<number>.safetensors`. */
@@ -71,6 +72,11 @@ export async function collect(job: CollectJob, signal?: AbortSignal): Promise<Co
   return { samples, asked: questions.length, empty, account };
 }
 
+/** Shards that hold the answers to so many questions. */
+export function shardCount(questions: number): number {
+  return Math.ceil(questions / SHARD_ANSWERS);
+}
+
 function questionsOf({ prompts, samplesPerPrompt, seed, stream }: CollectJob): Question[] {
   return prompts.flatMap(({ ids_T }, origin) =>
     Array.from({ length: samplesPerPrompt }, (_, copy) => {
@@ -96,15 +102,16 @@ async function readOrAsk(job: CollectJob, { file, asked, first }: ShardRequest, 
     if (shard.manifest.request !== request) throw new ResumeMismatch(`${file} answers other questions than this run asks; start in another directory`);
     return shard;
   }
+  const teacher = await job.meetTeacher(signal);
   const began = job.clock();
-  const answers = await ask({ ...job, onAnswered: (count) => job.onAnswered(first + count) }, asked, signal);
+  const answers = await ask({ ...job, teacher, onAnswered: (count) => job.onAnswered(first + count) }, asked, signal);
   const kept = job.emptyAnswers === 'keep' ? answers.filter(({ completion_T }) => completion_T.length > 0) : answers.filter(hasWords);
-  const { teacher, tokenizer, template } = job.identity;
+  const { identity } = job;
   const bytes = encodeShard(kept, {
     format: 'limbeck-targets-1',
-    teacher,
-    tokenizer,
-    template,
+    teacher: identity.teacher,
+    tokenizer: identity.tokenizer,
+    template: identity.template,
     mode: 'plain',
     tau: '1',
     k: String(job.k),
@@ -117,7 +124,7 @@ async function readOrAsk(job: CollectJob, { file, asked, first }: ShardRequest, 
   return decodeShard(bytes, file);
 }
 
-async function ask({ teacher, sampling, k, onAnswered }: Pick<CollectJob, 'teacher' | 'sampling' | 'k' | 'onAnswered'>, asked: readonly Question[], signal?: AbortSignal): Promise<ShardSample[]> {
+async function ask({ teacher, sampling, k, onAnswered }: Pick<CollectJob, 'sampling' | 'k' | 'onAnswered'> & { teacher: TeacherClient }, asked: readonly Question[], signal?: AbortSignal): Promise<ShardSample[]> {
   const answers = new Map<number, TaughtSample>();
   for await (const answer of teacher.generate(asked, sampling, k, signal)) {
     answers.set(answer.index, answer);

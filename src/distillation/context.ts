@@ -22,7 +22,7 @@ export interface RunContext {
   readonly trainingPrompts: readonly ChatPrompt[];
   readonly validationPrompts: readonly ChatPrompt[];
   readonly teacher: TeacherClient;
-  /** Opens an engine on a model directory; called once for the student and once for each trained control. */
+  /** Opens an engine on a model directory: on the student for the stages that train or measure it, and once for each trained control. */
   readonly openEngine: (modelDir: string) => Promise<Engine>;
   /** Runs the exported ONNX model to compare it with the engine; `runInterchange` of model-files. */
   readonly runInterchange: InterchangeRunner;
@@ -32,8 +32,6 @@ export interface RunContext {
   /** Bytes free where the store lies, likewise. */
   readonly freeDiskBytes?: number;
   readonly onEvent: (event: RunEvent) => void;
-  /** Whether the `hard` control is trained and the unigram control scored. */
-  readonly controls: 'none' | 'all';
   /** Counts the attempts on this store, >= 1; greater than that of every attempt before. Names of checkpoints carry it. */
   readonly epoch: number;
 }

@@ -34,7 +34,7 @@ export interface DistillJob {
 /** Off-policy: the student learns the teacher's distributions on the teacher's own text. @throws Aborted after a checkpoint of what was finished. */
 export async function distill({ engine, desk, clock, samples, plan, spec }: DistillJob, signal?: AbortSignal): Promise<void> {
   const { distill: stage, optimizer } = spec;
-  await desk.attend(async () => {
+  await desk.attend(plan.length, async () => {
     for (let step = desk.firstStep; step <= plan.length; step++) {
       const began = clock();
       const planned = plan[step - 1];

@@ -1,9 +1,20 @@
 import { AppError } from '../common/errors.js';
 
-/** The spec is not what it should be; one line for each fault: path, what was found, what would be right. */
+/** One fault of a spec. */
+export interface SpecIssue {
+  /** Names joined by dots; empty for the whole spec. */
+  readonly path: string;
+  /** What was found and what would be right. */
+  readonly message: string;
+}
+
+/** The spec is not what it should be; the message has one line for each fault. */
 export class SpecInvalid extends AppError {
   readonly code = 'distillation.spec_invalid';
   readonly kind = 'invalid';
+  constructor(readonly issues: readonly SpecIssue[]) {
+    super(['the spec is invalid:', ...issues.map(({ path, message }) => `${path || '(top level)'}: ${message}`)].join('\n  '), { param: issues[0].path || null, details: { issues } });
+  }
 }
 
 /** The prompt file holds no prompt. */
@@ -61,6 +72,18 @@ export class PreflightFailed extends AppError {
   constructor(readonly check: string, found: string, remedy: string) {
     super(`preflight check "${check}" failed: ${found}; ${remedy}`);
   }
+}
+
+/** A stage was asked for before the one it builds on was finished; says which. */
+export class StageMissing extends AppError {
+  readonly code = 'distillation.stage_missing';
+  readonly kind = 'conflict';
+}
+
+/** A stage had committed checkpoints and none of them can be loaded; says what was wrong with the last. It is never begun anew in silence. */
+export class NoValidCheckpoint extends AppError {
+  readonly code = 'distillation.no_valid_checkpoint';
+  readonly kind = 'conflict';
 }
 
 /** Nothing is left to train on or to evaluate; says which filter took how many. */

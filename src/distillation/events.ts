@@ -1,11 +1,8 @@
-/** The stages of a run, in order; `evaluate` comes three times. */
-export const STAGES = ['validate', 'collect', 'distill', 'align', 'evaluate', 'export', 'controls'] as const;
-/** The name of a stage. */
-export type Stage = (typeof STAGES)[number];
+import type { Stage, TrainingStage } from './stage-order.js';
 
 /** One record of `metrics.jsonl`: what a training step measured, means over its loss tokens, in nats where not said otherwise. */
 export interface StepMetrics {
-  readonly stage: 'distill' | 'align';
+  readonly stage: TrainingStage;
   /** 1-based. */
   readonly step: number;
   readonly steps: number;
@@ -37,14 +34,40 @@ export interface StepMetrics {
   readonly teacher_seconds?: number;
 }
 
+/** A checkpoint is committed: from here on a resumed stage begins behind its step. */
+export interface CheckpointEvent {
+  readonly kind: 'checkpoint';
+  readonly stage: TrainingStage;
+  readonly step: number;
+  /** Its directory in the store. */
+  readonly name: string;
+  /** Of all its files. */
+  readonly bytes: number;
+  /** What its last step measured. */
+  readonly metrics?: StepMetrics;
+  /** Older checkpoints of the stage that made room for it, by name. */
+  readonly expired: readonly string[];
+}
+
+/** What teacher and student answered to one held-out prompt, special tokens kept. */
+export interface AnswerPair {
+  readonly prompt: string;
+  /** Null where the teacher's answer was empty. */
+  readonly teacher: string | null;
+  readonly student: string;
+}
+
 /** What a run tells while it goes. `rate` is in units a second since the stage began. */
 export type RunEvent =
   | { readonly kind: 'stage_started'; readonly stage: Stage; readonly label: string }
   | { readonly kind: 'stage_skipped'; readonly stage: Stage; readonly label: string }
   | { readonly kind: 'stage_finished'; readonly stage: Stage; readonly label: string; readonly seconds: number }
   | { readonly kind: 'progress'; readonly stage: Stage; readonly label: string; readonly done: number; readonly total: number; readonly unit: string; readonly rate: number }
-  | { readonly kind: 'resumed'; readonly stage: 'distill' | 'align'; readonly firstStep: number }
+  | { readonly kind: 'resumed'; readonly stage: TrainingStage; readonly firstStep: number }
   | { readonly kind: 'step'; readonly metrics: StepMetrics }
+  | CheckpointEvent
+  | { readonly kind: 'quarantined'; readonly stage: TrainingStage; readonly step: number; readonly name: string; readonly message: string }
+  | { readonly kind: 'samples'; readonly label: string; readonly samples: readonly AnswerPair[] }
   | { readonly kind: 'check'; readonly name: string; readonly verdict: 'passed' | 'warned'; readonly found: string }
   | { readonly kind: 'warning'; readonly message: string };
 

@@ -11,8 +11,8 @@ const BYTES_PER_TARGET = 8;
 
 /** float32 weight and two moments. */
 const BYTES_PER_PARAMETER_SAVED = 12;
-/** At the height: distill's last, align's last, and the one being written. */
-const CHECKPOINTS = 3;
+/** At the height: those kept of distill and of align, and the one being written. */
+const CHECKPOINTS = 2 * 3 + 1;
 /** bf16 as the engine wrote it and once more in the student's directory, float32 in the ONNX model. */
 const BYTES_PER_PARAMETER_EXPORTED = 8;
 /** 18 bits of id and a float16. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { RunTemplate, RunTokenizer } from './text.js';
-import { ResumeMismatch } from './distillation.errors.js';
+import { ResumeMismatch, StageMissing } from './distillation.errors.js';
 import { promptsHash, type RenderedPrompt } from './prompts.js';
 import { readState, writeState } from './run-state.js';
 import { specHash, type Spec } from './spec.js';
@@ -44,18 +44,18 @@ export interface IdentityParts {
   readonly template: RunTemplate;
   readonly training: readonly RenderedPrompt[];
   readonly heldOut: readonly RenderedPrompt[];
-  /** `TeacherCapabilities.fingerprint`. */
-  readonly fingerprint: string;
 }
 
+/** The identity but for the teacher, which alone has to be asked. */
+export type LocalIdentity = Omit<RunIdentity, 'teacher'>;
+
 /** Tokenizer and template are known by what they do: every id's text, a probe text's ids, a probe conversation's rendering. */
-export function identify({ spec, student, tokenizer, template, training, heldOut, fingerprint }: IdentityParts): RunIdentity {
+export function identify({ spec, student, tokenizer, template, training, heldOut }: IdentityParts): LocalIdentity {
   return {
     spec: specHash(spec),
     student,
     prompts: promptsHash(training),
     heldOut: promptsHash(heldOut),
-    teacher: fingerprint,
     tokenizer: tokenizerHash(tokenizer),
     template: templateHash(template),
   };
@@ -68,10 +68,29 @@ export function identify({ spec, student, tokenizer, template, training, heldOut
 export async function claimStore(store: RunStore, identity: RunIdentity): Promise<void> {
   const earlier = await readState(store, FILE, identitySchema);
   if (earlier === undefined) return writeState(store, FILE, identity);
-  const differing = identitySchema.keyof().options.filter((part) => earlier[part] !== identity[part]);
-  if (differing.length > 0) {
-    throw new ResumeMismatch(`this directory belongs to a run in which ${differing.map((part) => NAMES[part]).join(', ')} differed; resume with the same, or start in another directory`);
-  }
+  refuseOther(earlier, identity);
+}
+
+/**
+ * The identity of the run begun before, after comparing with it everything that is at hand.
+ * @throws StageMissing when nothing was validated here; ResumeMismatch naming what differs.
+ */
+export async function rejoinStore(store: RunStore, local: LocalIdentity): Promise<RunIdentity> {
+  const earlier = await readState(store, FILE, identitySchema);
+  if (earlier === undefined) throw new StageMissing(`${FILE} is not there: the stage validate comes before every other`);
+  refuseOther(earlier, local);
+  return earlier;
+}
+
+/** @param teacher `TeacherCapabilities.fingerprint` of the teacher at hand. @throws ResumeMismatch when it is not the run's. */
+export function refuseOtherTeacher(identity: RunIdentity, teacher: string): void {
+  refuseOther(identity, { teacher });
+}
+
+function refuseOther(earlier: RunIdentity, now: Partial<RunIdentity>): void {
+  const differing = identitySchema.keyof().options.filter((part) => now[part] !== undefined && earlier[part] !== now[part]);
+  if (differing.length === 0) return;
+  throw new ResumeMismatch(`this directory belongs to a run in which ${differing.map((part) => NAMES[part]).join(', ')} differed; resume with the same, or start in another directory`);
 }
 
 function tokenizerHash(tokenizer: RunTokenizer): string {

@@ -1,23 +1,28 @@
 import { describe, expect, it } from 'vitest';
 import { Aborted } from '../common/errors.js';
-import { Engine, EngineFailed, type CheckpointRef, type EngineInfo } from '../engine/engine.js';
+import { CheckpointInvalid, Engine, EngineFailed, type CheckpointRef, type EngineInfo, type SavedCheckpoint } from '../engine/engine.js';
 import { MemoryStore } from '../../test/support/memory-store.js';
 import type { RunEvent, StepMetrics } from './events.js';
 import { LoopDesk, type DeskOptions } from './loop-desk.js';
+import { StudentEngine } from './student-engine.js';
+import { readTraining } from './training-state.js';
 
 /** Saves and loads nothing but notes that it was asked to. */
 class NotingEngine extends Engine {
   readonly saved: string[] = [];
   readonly loaded: CheckpointRef[] = [];
+  /** Directories whose load is refused. */
+  readonly damaged = new Set<string>();
   steps = 0;
   constructor(private readonly build = 'b') {
     super();
   }
-  async save(dir: string): Promise<CheckpointRef> {
+  async save(dir: string): Promise<SavedCheckpoint> {
     this.saved.push(dir);
-    return { dir, step: this.steps };
+    return { dir, step: this.steps, bytes: 12 };
   }
   async load(ref: CheckpointRef): Promise<void> {
+    if (this.damaged.has(ref.dir)) throw new CheckpointInvalid(`${ref.dir} is damaged`);
     this.loaded.push(ref);
   }
   async describe(): Promise<EngineInfo> {
@@ -52,26 +57,30 @@ const metrics = (step: number): StepMetrics => ({ stage: 'distill', step, steps:
 const cost = { seconds: 1, tokens: 10, teacher_calls: 0 };
 
 function options(store: PlacedStore, engine: NotingEngine, change: Partial<DeskOptions> = {}): DeskOptions {
-  return { store, engine, stage: 'distill', every: { kind: 'steps', every: 2 }, clock: () => 0, epoch: 1, onEvent: () => undefined, ...change };
+  const student = new StudentEngine(async () => engine);
+  return { store, student, begin: () => student.start(), stage: 'distill', every: { kind: 'steps', every: 2 }, clock: () => 0, epoch: 1, onEvent: () => undefined, ...change };
 }
 
 /** Books steps from the first one on, and then throws if told to. */
 async function take(desk: LoopDesk, last: number, failure?: Error): Promise<void> {
-  await desk.attend(async () => {
+  await desk.attend(5, async () => {
     for (let step = desk.firstStep; step <= last; step++) await desk.finishStep(metrics(step), cost);
     if (failure) throw failure;
   });
 }
 
 describe('LoopDesk', () => {
-  it('writes checkpoints every so many steps and at the end, and keeps the last one only', async () => {
+  it('writes checkpoints every so many steps and at the end, and tells of each', async () => {
     const [store, engine] = [new PlacedStore(), new NotingEngine()];
+    const events: RunEvent[] = [];
 
-    await take(await LoopDesk.open(options(store, engine), 5), 5);
+    await take(await LoopDesk.open(options(store, engine, { onEvent: (event) => events.push(event) })), 5);
 
     expect(engine.saved).toEqual(['/checkpoints/distill/2.1', '/checkpoints/distill/4.1', '/checkpoints/distill/5.1']);
-    expect(store.removed.slice(-1)).toEqual(['checkpoints/distill/4.1']);
-    const again = await LoopDesk.open(options(store, engine), 5);
+    expect(events.filter(({ kind }) => kind === 'checkpoint')).toEqual(
+      [2, 4, 5].map((step) => ({ kind: 'checkpoint', stage: 'distill', step, name: `checkpoints/distill/${step}.1`, bytes: 12, metrics: metrics(step), expired: [] })),
+    );
+    const again = await LoopDesk.open(options(store, engine));
     expect([again.isDone, again.firstStep, again.account]).toEqual([true, 6, { seconds: 5, tokens: 50, teacher_calls: 0 }]);
     expect(engine.loaded).toEqual([{ dir: '/checkpoints/distill/5.1', step: 0 }]);
   });
@@ -80,9 +89,9 @@ describe('LoopDesk', () => {
     const [store, engine] = [new PlacedStore(), new NotingEngine()];
     let minutes = 0;
     const timed = options(store, engine, { every: { kind: 'time', everyMs: 60_000 * 5 }, clock: () => 60_000 * minutes });
-    const desk = await LoopDesk.open(timed, 9);
+    const desk = await LoopDesk.open(timed);
 
-    await desk.attend(async () => {
+    await desk.attend(9, async () => {
       for (minutes = 2; minutes <= 8; minutes += 2) await desk.finishStep(metrics(minutes / 2), cost);
     });
 
@@ -96,8 +105,8 @@ describe('LoopDesk', () => {
     const [store, engine] = [new PlacedStore(), new NotingEngine()];
     const events: RunEvent[] = [];
 
-    await expect(take(await LoopDesk.open(options(store, engine), 5), 3, failure)).rejects.toBe(failure);
-    const again = await LoopDesk.open(options(store, engine, { epoch: 2, onEvent: (event) => events.push(event) }), 5);
+    await expect(take(await LoopDesk.open(options(store, engine)), 3, failure)).rejects.toBe(failure);
+    const again = await LoopDesk.open(options(store, engine, { epoch: 2, onEvent: (event) => events.push(event) }));
 
     expect(engine.saved).toEqual(saved);
     expect(again.firstStep).toBe(firstStep);
@@ -106,10 +115,10 @@ describe('LoopDesk', () => {
 
   it('warns when the checkpoint comes from another build', async () => {
     const store = new PlacedStore();
-    await expect(take(await LoopDesk.open(options(store, new NotingEngine()), 5), 3, new Aborted('x'))).rejects.toThrow();
+    await expect(take(await LoopDesk.open(options(store, new NotingEngine())), 3, new Aborted('x'))).rejects.toThrow();
     const events: RunEvent[] = [];
 
-    await LoopDesk.open(options(store, new NotingEngine('other'), { onEvent: (event) => events.push(event) }), 5);
+    await LoopDesk.open(options(store, new NotingEngine('other'), { onEvent: (event) => events.push(event) }));
 
     expect(events[0]).toEqual({ kind: 'warning', message: expect.stringMatching(/written by reference, b, 1 threads; this is reference, other, 1 threads/) });
   });
@@ -118,6 +127,56 @@ describe('LoopDesk', () => {
     const store = new PlacedStore();
     await store.write('state/distill.json', Buffer.from('{"step": -1}'));
 
-    await expect(LoopDesk.open(options(store, new NotingEngine()), 5)).rejects.toMatchObject({ code: 'distillation.state_damaged', message: expect.stringContaining('state/distill.json') });
+    await expect(LoopDesk.open(options(store, new NotingEngine()))).rejects.toMatchObject({ code: 'distillation.state_damaged', message: expect.stringContaining('state/distill.json') });
+  });
+
+  it('keeps the last three', async () => {
+    const [store, engine] = [new PlacedStore(), new NotingEngine()];
+    const events: RunEvent[] = [];
+
+    await take(await LoopDesk.open(options(store, engine, { every: { kind: 'steps', every: 1 }, onEvent: (event) => events.push(event) })), 5);
+
+    expect(events.flatMap((event) => (event.kind === 'checkpoint' ? event.expired : []))).toEqual(['checkpoints/distill/1.1', 'checkpoints/distill/2.1']);
+    expect(store.removed.slice(-1)).toEqual(['checkpoints/distill/2.1']);
+    expect((await readTraining(store, 'distill'))?.checkpoints.map(({ step }) => step)).toEqual([5, 4, 3]);
+  });
+
+  it('does not load what the engine holds already', async () => {
+    const [store, engine] = [new PlacedStore(), new NotingEngine()];
+    const held = options(store, engine);
+    await take(await LoopDesk.open(held), 5);
+
+    expect((await LoopDesk.open(held)).isDone).toBe(true);
+
+    expect(engine.loaded).toEqual([]);
+  });
+
+  it('sets damaged checkpoints aside and goes on from the newest that is whole', async () => {
+    const [store, engine] = [new PlacedStore(), new NotingEngine()];
+    const events: RunEvent[] = [];
+    await take(await LoopDesk.open(options(store, engine)), 5);
+    for (const step of [4, 5]) engine.damaged.add(`/checkpoints/distill/${step}.1`);
+    await store.write('checkpoints/distill/5.1/master', Buffer.of(1));
+
+    const desk = await LoopDesk.open(options(store, engine, { epoch: 2, onEvent: (event) => events.push(event) }));
+
+    expect([desk.firstStep, desk.isDone, desk.account.tokens]).toEqual([3, false, 20]);
+    expect(events).toEqual([
+      ...[5, 4].map((step) => ({ kind: 'quarantined', stage: 'distill', step, name: `checkpoints/distill/${step}.1`, message: `/checkpoints/distill/${step}.1 is damaged` })),
+      { kind: 'resumed', stage: 'distill', firstStep: 3 },
+    ]);
+    expect(await store.list('quarantine/')).toEqual(['quarantine/distill/5.1/master']);
+    await take(desk, 5);
+    expect((await readTraining(store, 'distill'))?.checkpoints.map(({ name }) => name)).toEqual(['checkpoints/distill/5.2', 'checkpoints/distill/4.2', 'checkpoints/distill/2.1']);
+  });
+
+  it('never begins anew when every checkpoint is damaged', async () => {
+    const [store, engine] = [new PlacedStore(), new NotingEngine()];
+    await take(await LoopDesk.open(options(store, engine)), 5);
+    for (const step of [2, 4, 5]) engine.damaged.add(`/checkpoints/distill/${step}.1`);
+
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await expect(LoopDesk.open(options(store, engine))).rejects.toMatchObject({ code: 'distillation.no_valid_checkpoint', message: expect.stringContaining('distill') });
+    }
   });
 });

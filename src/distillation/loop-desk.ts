@@ -1,70 +1,61 @@
-import { z } from 'zod';
-import { EngineFailed, type Engine, type EngineInfo } from '../engine/engine.js';
+import { EngineFailed, type EngineInfo } from '../engine/engine.js';
 import type { Clock } from './context.js';
-import { rateOf, type RunEvent, type StepMetrics } from './events.js';
+import { rateOf, type StepMetrics } from './events.js';
 import { MetricsLog } from './metrics-log.js';
 import type { StageAccount } from './report.js';
-import { accountSchema, addCosts, NO_COST, readState, writeState } from './run-state.js';
-import type { CheckpointEvery } from './spec.js';
-import type { RunStore } from './store.js';
+import { restoreNewest, type RestoreOptions } from './restore-checkpoint.js';
+import { addCosts, NO_COST } from './run-state.js';
+import type { CheckpointInterval } from './spec.js';
+import { lastCheckpoint, readTraining, writeTraining, type TrainingState } from './training-state.js';
 
-const loopState = z.strictObject({
-  /** Steps of the stage that the checkpoint holds. */
-  step: z.int().min(0),
-  steps: z.int().min(0),
-  done: z.boolean(),
-  /** Name of the checkpoint's directory; a checkpoint counts only while a state file names it. */
-  checkpoint: z.string(),
-  /** Optimiser steps in it, earlier stages included. */
-  engine_step: z.int().min(0),
-  /** What its bits depend on. */
-  engine: z.string(),
-  account: accountSchema,
-});
-type LoopState = z.output<typeof loopState>;
+/** Checkpoints of a stage that are kept: one to go on from, and two to fall back to. */
+export const CHECKPOINTS_KEPT = 3;
 
 /** Whose books a desk keeps, and where. */
-export interface DeskOptions {
-  readonly store: RunStore;
-  readonly engine: Engine;
-  readonly stage: 'distill' | 'align';
-  readonly every: CheckpointEvery;
+export interface DeskOptions extends RestoreOptions {
+  readonly every: CheckpointInterval;
   readonly clock: Clock;
   readonly epoch: number;
-  readonly onEvent: (event: RunEvent) => void;
+  /** Brings the engine to where the stage begins; called when it has no checkpoint yet. */
+  readonly begin: () => Promise<unknown>;
 }
 
 /** Keeps the books of a training loop: where it stands, its checkpoints, its metrics, its cost. */
 export class LoopDesk {
-  #committed: LoopState | undefined;
+  #state: TrainingState | undefined;
   #step: number;
+  #steps: number;
   #account: StageAccount;
+  #latest: StepMetrics | undefined;
   #checkpointAt: number;
   readonly #metrics: MetricsLog;
   readonly #opened: { readonly step: number; readonly atMs: number };
 
-  private constructor(private readonly options: DeskOptions, committed: LoopState | undefined, private readonly steps: number) {
-    this.#committed = committed;
-    this.#step = committed?.step ?? 0;
-    this.#account = committed?.account ?? NO_COST;
+  private constructor(private readonly options: DeskOptions, state?: TrainingState) {
+    this.#state = state;
+    this.#step = state?.checkpoints[0].step ?? 0;
+    this.#steps = state?.steps ?? Infinity;
+    this.#account = state?.checkpoints[0].account ?? NO_COST;
     this.#checkpointAt = options.clock();
     this.#opened = { step: this.#step, atMs: this.#checkpointAt };
     this.#metrics = new MetricsLog(options.store);
   }
 
-  /** Finds the last committed checkpoint, loads it into the engine and forgets what came after it. @param steps of the whole stage. */
-  static async open(options: DeskOptions, steps: number): Promise<LoopDesk> {
-    const { store, engine, stage, onEvent } = options;
-    const committed = await readState(store, stateFile(stage), loopState);
-    const desk = new LoopDesk(options, committed, steps);
+  /** Brings the engine to the newest checkpoint that is whole, or to the stage's beginning, and forgets what came after it. @throws NoValidCheckpoint */
+  static async open(options: DeskOptions): Promise<LoopDesk> {
+    const { store, stage, student, onEvent } = options;
+    const committed = await readTraining(store, stage);
     if (committed === undefined) {
-      await desk.#metrics.rewind(stage, 1);
-      return desk;
+      await options.begin();
+      const fresh = new LoopDesk(options);
+      await fresh.#metrics.rewind(stage, 1);
+      return fresh;
     }
-    const now = describeEngine(await engine.describe());
-    if (now !== committed.engine) onEvent({ kind: 'warning', message: `the checkpoint was written by ${committed.engine}; this is ${now}: the run goes on, but not bit for bit` });
-    await engine.load({ dir: store.path(committed.checkpoint), step: committed.engine_step });
-    if (committed.done) return desk;
+    const desk = new LoopDesk(options, await restoreNewest(options, committed));
+    const { engine } = desk.#state!.checkpoints[0];
+    const now = describeEngine(await (await student.current()).describe());
+    if (now !== engine) onEvent({ kind: 'warning', message: `the checkpoint was written by ${engine}; this is ${now}: the run goes on, but not bit for bit` });
+    if (desk.isDone) return desk;
     await desk.#metrics.rewind(stage, desk.firstStep);
     onEvent({ kind: 'resumed', stage, firstStep: desk.firstStep });
     return desk;
@@ -77,7 +68,7 @@ export class LoopDesk {
 
   /** Whether all steps of the stage are behind a committed checkpoint. */
   get isDone(): boolean {
-    return this.#committed?.done === true;
+    return lastCheckpoint(this.#state) !== undefined;
   }
 
   /** The stage's cost so far, earlier attempts' included as far as they reached a checkpoint. */
@@ -88,54 +79,62 @@ export class LoopDesk {
   /** Books a finished step, and writes a checkpoint when one is due. */
   async finishStep(metrics: StepMetrics, cost: StageAccount): Promise<void> {
     this.#step = metrics.step;
+    this.#latest = metrics;
     this.#account = addCosts(this.#account, cost);
     await this.#metrics.add(metrics);
     this.#report(metrics);
-    if (metrics.step < this.steps && this.#isDue()) await this.#commit(false);
+    if (metrics.step < this.#steps && this.#isDue()) await this.#commit();
   }
 
-  /** Runs a loop to its end; if it is stopped, or the teacher fails it, what was finished is kept in a checkpoint first. */
-  async attend(loop: () => Promise<void>): Promise<void> {
+  /**
+   * Runs a loop to its end; if it is stopped, or the teacher fails it, what was finished is kept in a checkpoint first.
+   * @param steps of the whole stage, >= 1.
+   */
+  async attend(steps: number, loop: () => Promise<void>): Promise<void> {
+    this.#steps = steps;
+    this.options.student.beginTraining();
     try {
       await loop();
     } catch (error) {
-      if (!(error instanceof EngineFailed) && this.#step > (this.#committed?.step ?? 0)) await this.#commit(false);
+      if (!(error instanceof EngineFailed) && this.#step > this.#committedStep) await this.#commit();
       throw error;
     }
-    await this.#commit(true);
+    await this.#commit();
+  }
+
+  get #committedStep(): number {
+    return this.#state?.checkpoints[0]?.step ?? 0;
   }
 
   #report(metrics: StepMetrics): void {
     const { onEvent, stage, clock } = this.options;
     const seconds = (clock() - this.#opened.atMs) / 1000;
     onEvent({ kind: 'step', metrics });
-    onEvent({ kind: 'progress', stage, label: stage, done: metrics.step, total: this.steps, unit: 'steps', rate: rateOf(metrics.step - this.#opened.step, seconds) });
+    onEvent({ kind: 'progress', stage, label: stage, done: metrics.step, total: this.#steps, unit: 'steps', rate: rateOf(metrics.step - this.#opened.step, seconds) });
   }
 
   #isDue(): boolean {
     const { every, clock } = this.options;
     if (every.kind === 'time') return clock() - this.#checkpointAt >= every.everyMs;
-    return this.#step - (this.#committed?.step ?? 0) >= every.every;
+    return this.#step - this.#committedStep >= every.every;
   }
 
-  async #commit(done: boolean): Promise<void> {
-    const { store, engine, stage, epoch, clock } = this.options;
-    const previous = this.#committed?.checkpoint;
-    const checkpoint = `checkpoints/${stage}/${this.#step}.${epoch}`;
-    if (checkpoint !== previous) {
-      await store.remove(checkpoint);
-      await engine.save(store.path(checkpoint));
-    }
-    const info = await engine.describe();
-    this.#committed = { step: this.#step, steps: this.steps, done, checkpoint, engine_step: info.step, engine: describeEngine(info), account: this.#account };
-    await writeState(store, stateFile(stage), this.#committed);
+  /** A checkpoint is committed by the state file that names it; those that it no longer names go afterwards. */
+  async #commit(): Promise<void> {
+    const { store, student, stage, epoch, clock, onEvent } = this.options;
+    const name = `checkpoints/${stage}/${this.#step}.${epoch}`;
+    await store.remove(name);
+    const { bytes, step: engine_step } = await student.save({ name, dir: store.path(name) });
+    const engine = describeEngine(await (await student.current()).describe());
+    const checkpoints = [{ name, step: this.#step, engine_step, engine, bytes, account: this.#account }, ...(this.#state?.checkpoints ?? [])];
+    const finished = this.#step === this.#steps || this.#state?.finished === true;
+    this.#state = { steps: this.#steps, finished, checkpoints: checkpoints.slice(0, CHECKPOINTS_KEPT) };
+    await writeTraining(store, stage, this.#state);
     this.#checkpointAt = clock();
-    if (previous !== undefined && previous !== checkpoint) await store.remove(previous);
+    const expired = checkpoints.slice(CHECKPOINTS_KEPT).map((checkpoint) => checkpoint.name);
+    onEvent({ kind: 'checkpoint', stage, step: this.#step, name, bytes, ...(this.#latest && { metrics: this.#latest }), expired });
+    for (const old of expired) await store.remove(old);
   }
-}
-
-function stateFile(stage: string): string {
-  return `state/${stage}.json`;
 }
 
 function describeEngine({ implementation, build, threads }: EngineInfo): string {

@@ -148,9 +148,9 @@ describe('foresight', () => {
     expect(foreseeMemory({ spec, config, prompts: 10 })).toBe(parameters * 18 + activations + targets);
   });
 
-  it('counts three checkpoints, the exports and the shards on disk', () => {
+  it('counts three checkpoints of each training stage and the one being written, the exports and the shards on disk', () => {
     const parameters = 300 * 8 + 2 * (2 * 8 * 8 + 2 * 8 * 4 + 3 * 8 * 16 + 2 * 8) + 8;
 
-    expect(foreseeDisk({ spec, config, prompts: 10 })).toBe(parameters * (3 * 12 + 8) + 10 * 20 * 64 * 4.25);
+    expect(foreseeDisk({ spec, config, prompts: 10 })).toBe(parameters * (7 * 12 + 8) + 10 * 20 * 64 * 4.25);
   });
 });

@@ -1,6 +1,7 @@
 import { parse } from 'yaml';
 import { describe, expect, it } from 'vitest';
-import { parseSpec, specHash } from './spec.js';
+import { z } from 'zod';
+import { checkpointInterval, parseServiceSpec, parseSpec, resolveServiceSpec, serviceDistillationSchema, specHash } from './spec.js';
 
 const YAML = `
 model: ./models/student
@@ -42,7 +43,7 @@ describe('parseSpec', () => {
 
     expect(spec.seed).toBe(7);
     expect(spec.method.distillation.distill).toEqual({ loss: { kind: 'forward_kl', truncation: 'tail_bucket' }, epochs: 3, loss_tokens_per_step: 1024, learning_rate: 1e-3 });
-    expect(spec.method.distillation.checkpoint_every).toEqual({ kind: 'time', everyMs: 300_000 });
+    expect(spec.method.distillation.checkpoint_every).toBe('5m');
   });
 
   it('fills every default in', () => {
@@ -55,8 +56,9 @@ describe('parseSpec', () => {
       distill: { loss: { kind: 'forward_kl', truncation: 'tail_bucket' }, epochs: 3 },
       align: { loss: { kind: 'reverse_kl', truncation: 'tail_bucket' } },
       optimizer: { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0, clip: 1, schedule: 'cosine', warmup: 0.1 },
-      checkpoint_every: { kind: 'time', everyMs: 300_000 },
+      checkpoint_every: '5m',
       export: ['safetensors', 'onnx'],
+      controls: 'none',
     });
   });
 
@@ -65,7 +67,10 @@ describe('parseSpec', () => {
     ['1.5h', { kind: 'time', everyMs: 5_400_000 }],
     [{ steps: 2 }, { kind: 'steps', every: 2 }],
   ])('reads checkpoint_every %j', (value, wanted) => {
-    expect(parseSpec(withField('checkpoint_every', value)).method.distillation.checkpoint_every).toEqual(wanted);
+    const { checkpoint_every } = parseSpec(withField('checkpoint_every', value)).method.distillation;
+
+    expect(checkpoint_every).toEqual(value);
+    expect(checkpointInterval(checkpoint_every)).toEqual(wanted);
   });
 
   it('names an unknown key with its path and the keys that would be right', () => {
@@ -86,6 +91,15 @@ describe('parseSpec', () => {
     expect(() => parseSpec(withField(field, value))).toThrow(expect.objectContaining({ code: 'distillation.spec_invalid' }));
   });
 
+  it('gives each fault with its path', () => {
+    const issues = [
+      { path: 'method.distillation.distill.epoch', message: 'unknown key; known here: loss, epochs, loss_tokens_per_step, learning_rate' },
+      { path: 'seed', message: expect.stringContaining('>=0') },
+    ];
+
+    expect(() => parseSpec({ ...withField('distill', { epoch: 3 }), seed: -1 })).toThrow(expect.objectContaining({ issues: expect.arrayContaining(issues) }));
+  });
+
   it('tells every fault at once', () => {
     expect(() => parseSpec({ ...minimal(), seed: -1, suffix: 'a b' })).toThrow(/seed: .*\n.*suffix: /);
   });
@@ -96,7 +110,49 @@ describe('specHash', () => {
     const hash = specHash(parseSpec(minimal()));
 
     expect(specHash(parseSpec({ ...withField('checkpoint_every', '1s'), model: 'elsewhere' }))).toBe(hash);
+    expect(specHash(parseSpec(withField('controls', 'all')))).toBe(hash);
     expect(specHash(parseSpec(withField('distill', { epochs: 4 })))).not.toBe(hash);
     expect(specHash(parseSpec({ ...minimal(), seed: 1 }))).not.toBe(hash);
+  });
+});
+
+describe('parseServiceSpec', () => {
+  const asked = (distillation: object = {}) => ({
+    model: 'smollm2-half',
+    training_file: 'file-abc123',
+    validation_file: 'file-def456',
+    method: { type: 'distillation', distillation: { teacher: 'teacher-xyz', ...distillation } },
+  });
+
+  it('fills defaults in with JSON that it reads back unchanged', () => {
+    const spec = parseServiceSpec(asked({ checkpoint_every: { steps: 2 } }));
+
+    expect(parseServiceSpec(JSON.parse(JSON.stringify(spec)))).toEqual(spec);
+    expect(spec.method.distillation).toMatchObject({ teacher: 'teacher-xyz', checkpoint_every: { steps: 2 }, align: { steps: 12 }, controls: 'none' });
+  });
+
+  it.each([
+    [{ model: '../etc' }, 'model'],
+    [{ model: 'a..b' }, 'model'],
+    [{ model: 'Half' }, 'model'],
+    [{ training_file: './train.jsonl' }, 'training_file'],
+    [asked({ teacher: { dialect: 'vllm', base_url: 'http://t', model: 'x' } }), 'method.distillation.teacher'],
+    [asked({ aling: {} }), 'method.distillation.aling'],
+  ])('refuses %j and says where', (change, path) => {
+    expect(() => parseServiceSpec({ ...asked(), ...change })).toThrow(expect.objectContaining({ issues: [expect.objectContaining({ path })] }));
+  });
+
+  it('resolves to the spec of the same run by YAML', () => {
+    const resolved = resolveServiceSpec(parseServiceSpec(asked()), { model: 'm', training_file: 't', validation_file: 'v', teacher: { base_url: 'http://t', model: 'x' } });
+
+    expect(resolved).toEqual(parseSpec(minimal()));
+    expect(specHash(parseServiceSpec(asked()))).toBe(specHash(resolved));
+  });
+
+  it('has a JSON schema of what may be sent', () => {
+    const schema = z.toJSONSchema(serviceDistillationSchema, { io: 'input' });
+
+    expect(schema).toMatchObject({ type: 'object', required: ['teacher'], additionalProperties: false });
+    expect(Object.keys(schema.properties ?? {})).toEqual(['teacher', 'targets', 'modes', 'collect', 'distill', 'align', 'optimizer', 'evaluate', 'checkpoint_every', 'micro_batch_tokens', 'export', 'controls']);
   });
 });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { SpecInvalid } from './distillation.errors.js';
+import { SpecInvalid, type SpecIssue } from './distillation.errors.js';
 
 const positiveInteger = z.int().min(1);
 const share = z.number().min(0).max(1);
@@ -9,12 +9,9 @@ const learningRate = z.number().positive();
 /** Milliseconds of each unit a duration may end in. */
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
-const duration = z
-  .string()
-  .regex(/^\d+(\.\d+)?(ms|s|m|h)$/, 'a duration is a number with ms, s, m or h behind it, such as 5m')
-  .transform((text) => ({ kind: 'time' as const, everyMs: Number.parseFloat(text) * UNIT_MS[text.replace(/[\d.]/g, '')] }));
-
-const stepCount = z.strictObject({ steps: positiveInteger }).transform(({ steps }) => ({ kind: 'steps' as const, every: steps }));
+const INTERVAL = 'a duration such as 5m, or steps: 2';
+const duration = z.string().regex(/^\d+(\.\d+)?(ms|s|m|h)$/, INTERVAL);
+const stepCount = z.strictObject({ steps: positiveInteger });
 
 const truncation = z.literal('tail_bucket').default('tail_bucket');
 const forwardKl = z.strictObject({ kind: z.literal('forward_kl'), truncation });
@@ -89,8 +86,8 @@ const evaluate = z.strictObject({
   max_tokens: positiveInteger.default(512),
 });
 
-const distillation = z.strictObject({
-  teacher,
+/** The fields of `method.distillation` that the YAML and the service share. */
+const shared = {
   targets: targets.prefault({}),
   modes: modes.prefault({ plain: 1 }),
   collect: collect.prefault({}),
@@ -99,72 +96,130 @@ const distillation = z.strictObject({
   optimizer: optimizer.prefault({}),
   evaluate: evaluate.prefault({}),
   /** Wall time between checkpoints, or steps between them. Stages also end with one. */
-  checkpoint_every: z.union([duration, stepCount], { error: 'a duration such as 5m, or steps: 2' }).prefault('5m'),
+  checkpoint_every: z.union([duration, stepCount], { error: INTERVAL }).default('5m'),
   /** Most tokens the engine works on at once; a longer single sequence goes alone. Equal bits need an equal cut, so it belongs to the spec. */
   micro_batch_tokens: positiveInteger.default(2048),
   export: z
     .array(z.enum(['safetensors', 'onnx']))
     .refine((kinds) => kinds.includes('safetensors') && new Set(kinds).size === kinds.length, 'a list of safetensors and, if wanted, onnx, each once')
     .default(['safetensors', 'onnx']),
-});
+  /** Whether the run ends by training the `hard` control and scoring the unigram control. */
+  controls: z.enum(['none', 'all']).default('none'),
+};
 
-const spec = z.strictObject({
+/** The fields beside `model` and the files that the YAML and the service share. */
+const aroundDistillation = {
+  /** Of every random number of the run. */
+  seed: z.int().min(0).default(0),
+  /** Goes into the student's name. */
+  suffix: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 . _ -').default('student'),
+};
+
+/** `method.distillation` of the YAML. */
+export const distillationSchema = z.strictObject({ teacher, ...shared });
+
+/** The YAML. */
+export const specSchema = z.strictObject({
   /** A Hugging Face directory: the student to train. */
   model: z.string().min(1),
   /** JSONL of training prompts. */
   training_file: z.string().min(1),
   /** JSONL of held-out prompts. */
   validation_file: z.string().min(1),
-  /** Of every random number of the run. */
-  seed: z.int().min(0).default(0),
-  /** Goes into the student's name. */
-  suffix: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, '1 to 64 of A-Z a-z 0-9 . _ -').default('student'),
-  method: z.strictObject({ type: z.literal('distillation'), distillation }),
+  ...aroundDistillation,
+  method: z.strictObject({ type: z.literal('distillation'), distillation: distillationSchema }),
+});
+
+/** `method.distillation` over REST: the block of the YAML, the teacher by its id. */
+export const serviceDistillationSchema = z.strictObject({ teacher: idOf('teacher'), ...shared });
+
+/** A run as the service is asked for it: everything by its id or name. */
+export const serviceSpecSchema = z.strictObject({
+  /** Name of the student to train. */
+  model: z.string().regex(/^(?!.*[.][.])[a-z0-9][a-z0-9._-]{0,62}$/, 'the name of a model: 1 to 63 of a-z 0-9 . _ -, beginning with a letter or digit, without ..'),
+  training_file: idOf('file'),
+  validation_file: idOf('file'),
+  ...aroundDistillation,
+  method: z.strictObject({ type: z.literal('distillation'), distillation: serviceDistillationSchema }),
 });
 
 /** A whole run, every default filled in; field names are those of the YAML. Paths and addresses are as written, not resolved. */
-export type Spec = z.output<typeof spec>;
+export type Spec = z.output<typeof specSchema>;
 /** The field `method.distillation` of the spec. */
 export type DistillationSpec = Spec['method']['distillation'];
 /** AdamW and its schedule. */
 export type OptimizerSpec = DistillationSpec['optimizer'];
+/** A run as the service keeps it: JSON with every default filled in, which `parseServiceSpec` reads back unchanged. */
+export type ServiceSpec = z.output<typeof serviceSpecSchema>;
+
 /** How often a loop writes a checkpoint. */
-export type CheckpointEvery = DistillationSpec['checkpoint_every'];
+export type CheckpointInterval = { readonly kind: 'time'; readonly everyMs: number } | { readonly kind: 'steps'; readonly every: number };
 
 /**
  * Checks a parsed YAML or JSON value and fills the defaults in.
  * @throws SpecInvalid with one line for each fault: its path, what was wrong, what would be right.
  */
 export function parseSpec(value: unknown): Spec {
-  const result = spec.safeParse(value);
-  if (result.success) return result.data;
-  throw new SpecInvalid(['the spec is invalid:', ...result.error.issues.flatMap(describeIssue)].join('\n  '));
+  return parseBy(specSchema, value);
 }
 
-/** Hash of everything in the spec that decides the run's result; the addresses of model, files and teacher are left out. */
-export function specHash({ method, seed }: Spec): string {
-  const decisive = Object.entries(method.distillation).filter(([field]) => field !== 'teacher' && field !== 'checkpoint_every');
+/** As `parseSpec`, for the form in which the service is asked. @throws SpecInvalid */
+export function parseServiceSpec(value: unknown): ServiceSpec {
+  return parseBy(serviceSpecSchema, value);
+}
+
+/** What the ids of a service spec stand for. */
+export interface ResolvedInputs {
+  /** The student's directory. */
+  readonly model: string;
+  readonly training_file: string;
+  readonly validation_file: string;
+  /** A teacher of the dialect `vllm`. */
+  readonly teacher: { readonly base_url: string; readonly model: string };
+}
+
+/** The spec that the core runs for one of the service; hashes of equal runs are equal whichever way they came. */
+export function resolveServiceSpec({ method, ...rest }: ServiceSpec, { teacher, ...inputs }: ResolvedInputs): Spec {
+  return { ...rest, ...inputs, method: { ...method, distillation: { ...method.distillation, teacher: { dialect: 'vllm', ...teacher } } } };
+}
+
+/** Hash of everything in the spec that decides the student; addresses of model, files and teacher, checkpoints and controls are left out. */
+export function specHash({ method, seed }: Pick<Spec | ServiceSpec, 'method' | 'seed'>): string {
+  const decisive = Object.entries(method.distillation).filter(([field]) => !INDECISIVE.includes(field));
   return createHash('sha256').update(JSON.stringify({ seed, decisive })).digest('hex');
 }
 
-function describeIssue(issue: z.core.$ZodIssue): string[] {
-  const where = issue.path.join('.') || '(top level)';
+const INDECISIVE: readonly string[] = ['teacher', 'checkpoint_every', 'controls'];
+
+/** Reads the field `checkpoint_every`. */
+export function checkpointInterval(every: DistillationSpec['checkpoint_every']): CheckpointInterval {
+  if (typeof every === 'object') return { kind: 'steps', every: every.steps };
+  return { kind: 'time', everyMs: Number.parseFloat(every) * UNIT_MS[every.replace(/[\d.]/g, '')] };
+}
+
+function idOf(prefix: string) {
+  return z.string().regex(new RegExp(`^${prefix}-[0-9A-Za-z]{1,64}$`), `an id such as ${prefix}-…`);
+}
+
+function parseBy<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new SpecInvalid(result.error.issues.flatMap((issue) => describeIssue(schema, issue)));
+}
+
+function describeIssue(schema: z.ZodType, issue: z.core.$ZodIssue): SpecIssue[] {
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => `${[...issue.path, key].join('.')}: unknown key; ${allowedKeys(issue.path)}`);
+    return issue.keys.map((key) => ({ path: [...issue.path, key].join('.'), message: `unknown key; ${allowedKeys(schema, issue.path)}` }));
   }
-  return [`${where}: ${issue.message}`];
+  return [{ path: issue.path.join('.'), message: issue.message }];
 }
 
 /** Names the keys that would have been right beside an unknown one. */
-function allowedKeys(path: readonly PropertyKey[]): string {
-  let schema: unknown = spec;
-  for (const part of path) schema = childSchema(schema, part);
-  const shape = shapeOf(schema);
+function allowedKeys(schema: z.ZodType, path: readonly PropertyKey[]): string {
+  let place: unknown = schema;
+  for (const part of path) place = shapeOf(place)?.[String(part)];
+  const shape = shapeOf(place);
   return shape ? `known here: ${Object.keys(shape).join(', ')}` : 'remove it';
-}
-
-function childSchema(schema: unknown, part: PropertyKey): unknown {
-  return shapeOf(schema)?.[String(part)];
 }
 
 function shapeOf(schema: unknown): Record<string, unknown> | undefined {

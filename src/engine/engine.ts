@@ -60,6 +60,12 @@ export interface CheckpointRef {
   readonly step: number;
 }
 
+/** A checkpoint just written. */
+export interface SavedCheckpoint extends CheckpointRef {
+  /** Of all its files together. */
+  readonly bytes: number;
+}
+
 export interface EngineInfo {
   readonly implementation: 'native' | 'reference';
   readonly vocabSize: number;
@@ -100,7 +106,7 @@ export abstract class Engine {
   abstract score(request: ScoreRequest, signal?: AbortSignal): AsyncIterable<TargetBlock>;
 
   /** Writes everything that `load` needs to go on bit for bit into `dir`, which must not exist; it appears whole or not at all. */
-  abstract save(dir: string): Promise<CheckpointRef>;
+  abstract save(dir: string): Promise<SavedCheckpoint>;
 
   /** @throws CheckpointInvalid when a file is missing, damaged or of another model; the engine stays as it was. */
   abstract load(ref: CheckpointRef): Promise<void>;

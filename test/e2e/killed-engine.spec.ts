@@ -123,6 +123,6 @@ async function killEngines(parent: number): Promise<void> {
 }
 
 async function lastCheckpoint(outDir: string, stage: string): Promise<number> {
-  const state = JSON.parse(await readFile(join(outDir, `state/${stage}.json`), 'utf8')) as { readonly step: number };
-  return state.step;
+  const state = JSON.parse(await readFile(join(outDir, `state/${stage}.json`), 'utf8')) as { readonly checkpoints: readonly { readonly step: number }[] };
+  return state.checkpoints[0].step;
 }

@@ -45,6 +45,8 @@ const spec = parseSpec({
   },
 });
 
+const withControls = parseSpec({ ...spec, method: { ...spec.method, distillation: { ...spec.method.distillation, controls: 'all' } } });
+
 const promptLines = (words: readonly string[]) => words.map((word) => JSON.stringify({ messages: [{ role: 'user', content: word }] })).join('\n');
 
 let home: string;
@@ -75,6 +77,7 @@ function attempt({ out, epoch, signal, controls = 'none', openEngine = (dir) => 
   const outcome = runDistillation(
     {
       ...basics,
+      spec: controls === 'all' ? withControls : spec,
       store: new DirectoryStore(join(home, out)),
       teacher,
       openEngine,
@@ -84,7 +87,6 @@ function attempt({ out, epoch, signal, controls = 'none', openEngine = (dir) => 
         events.push(event);
         onEvent?.(event);
       },
-      controls,
       epoch,
     },
     signal,
@@ -141,7 +143,6 @@ describe('a whole run on a tiny model', () => {
       trainingPrompts: parsePrompts(promptLines(WORDS.slice(0, 12)), 'train.jsonl'),
       validationPrompts: parsePrompts(promptLines(WORDS.slice(12)), 'heldout.jsonl'),
       runInterchange: runHere,
-      controls: 'none',
     };
     undisturbed = attempt({ out: 'undisturbed', epoch: 1 });
     report = await undisturbed.outcome;
@@ -249,7 +250,7 @@ describe('a whole run on a tiny model', () => {
     const store = new DirectoryStore(join(home, 'undisturbed'));
     const teacher = new EngineTeacher({ engine: teacherEngine, tokenizer: basics.tokenizer });
 
-    const refused = runDistillation({ ...basics, spec: other, store, teacher, openEngine: (dir) => ReferenceEngine.open(dir), clock: () => 0, onEvent: () => undefined, controls: 'none', epoch: 3 });
+    const refused = runDistillation({ ...basics, spec: other, store, teacher, openEngine: (dir) => ReferenceEngine.open(dir), clock: () => 0, onEvent: () => undefined, epoch: 3 });
 
     await expect(refused).rejects.toMatchObject({ code: 'distillation.resume_mismatch', message: expect.stringContaining('the spec') });
     expect(await shaOf('undisturbed')).toBe(report.student_sha256);

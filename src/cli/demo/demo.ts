@@ -58,7 +58,7 @@ async function runDemo(flags: DemoFlags, signal: AbortSignal): Promise<RunReport
       jobFile,
       outDir: join(runDir, 'run'),
       resume: 'fresh',
-      controls: flags.controls ? 'all' : 'none',
+      controls: flags.controls ? 'all' : 'as_specified',
       view: humanProgress(),
       signal,
       secrets: { [TEACHER_KEY_VARIABLE]: apiKey },

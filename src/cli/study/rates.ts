@@ -2,10 +2,15 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { stringify as toYaml } from 'yaml';
 import type { Bench } from '../../distillation/evaluation.js';
+import type { RunContext } from '../../distillation/context.js';
 import { summarise } from '../../distillation/evaluation-record.js';
-import { validate, type Ground } from '../../distillation/ground.js';
-import { alignStage, benchOf, collectHeldOut, collectTraining, distillStage, evaluateStage, planTraining } from '../../distillation/stages.js';
-import type { Engine } from '../../engine/engine.js';
+import { collectHeldOut, collectTraining } from '../../distillation/collect-stage.js';
+import { benchOf, measure } from '../../distillation/evaluate-stage.js';
+import type { Ground } from '../../distillation/ground.js';
+import { StudentEngine } from '../../distillation/student-engine.js';
+import { planTraining } from '../../distillation/training-plan.js';
+import { trainAlign, trainDistill } from '../../distillation/training-stages.js';
+import { validate } from '../../distillation/validate-stage.js';
 import { readModelConfig } from '../../model-files/config.js';
 import { pruneModel } from '../../model-files/prune.js';
 import { DirectoryStore } from '../../storage/directory-store.js';
@@ -30,9 +35,9 @@ export async function studyRates({ teacher, out }: { readonly teacher: string; r
   const server = await startTeacherProcess({ modelDir: resolve(teacher), modelName: TEACHER_NAME, port: 0 });
   try {
     await writeFile(jobFile, toYaml(demoJob(server.url)));
-    const job = await openJob({ jobFile, outDir: join(out, 'run'), resume: 'fresh', controls: 'none', view: humanProgress() });
+    const job = await openJob({ jobFile, outDir: join(out, 'run'), resume: 'fresh', controls: 'as_specified', view: humanProgress() });
     try {
-      return markdown([['stage', 'learning rate', 'forward KL', 'reverse KL', 'cut off', 'looping'], ...(await sweep(await validate(job.context), out))]);
+      return markdown([['stage', 'learning rate', 'forward KL', 'reverse KL', 'cut off', 'looping'], ...(await sweep(job.context, out))]);
     } finally {
       await job.close();
     }
@@ -50,22 +55,21 @@ async function writeInputs(teacher: string, out: string): Promise<string> {
   return join(out, 'job.yaml');
 }
 
-async function sweep(ground: Ground, out: string): Promise<string[][]> {
-  const collected = await collectTraining(ground);
-  const bench = benchOf(ground, (await collectHeldOut(ground)).samples);
-  const training = planTraining(ground, collected);
-  await ground.engine.close();
+async function sweep(context: RunContext, out: string): Promise<string[][]> {
+  const student = new StudentEngine(() => context.openEngine(context.modelDir));
+  const { ground } = await validate(context, student).finally(() => student.close());
+  const training = planTraining(ground, await collectTraining(ground));
+  await collectHeldOut(ground);
+  const bench = await benchOf(ground);
   const rows: string[][] = [];
   for (const factor of FACTORS) {
     const rate: Rate = { stage: 'distill', rate: ground.plan.distill.learning_rate * factor };
-    rows.push(await measured(ground, { rate, bench, out, train: (own) => distillStage(own, training), keep: factor === 1 }));
+    rows.push(await measured(ground, { rate, bench, out, train: (own) => trainDistill(own, async () => training), keep: factor === 1 }));
   }
   for (const factor of FACTORS) {
     const rate: Rate = { stage: 'align', rate: ground.plan.align.learning_rate * factor };
-    const train = async (own: Ground): Promise<void> => {
-      await own.engine.load({ dir: join(out, 'distilled'), step: training.steps.length });
-      await alignStage(own);
-    };
+    const distilled = { name: 'distilled', dir: join(out, 'distilled') };
+    const train = (own: Ground): Promise<unknown> => trainAlign(own, () => own.student.load(distilled, training.steps.length));
     rows.push(await measured(ground, { rate, bench, out, train, keep: false }));
   }
   return rows;
@@ -82,13 +86,14 @@ interface Trial {
 
 /** One trial in an engine and a store of its own. */
 async function measured(ground: Ground, { rate, bench, out, train, keep }: Trial): Promise<string[]> {
-  const engine: Engine = await ground.openEngine(ground.modelDir);
+  const student = new StudentEngine(() => ground.openEngine(ground.modelDir));
   try {
     const plan = { ...ground.plan, [rate.stage]: { ...ground.plan[rate.stage], learning_rate: rate.rate } };
-    const own = { ...ground, engine, plan, store: new DirectoryStore(resolve(out, `${rate.stage}-${rate.rate.toExponential(1)}`)) };
+    const own = { ...ground, student, plan, store: new DirectoryStore(resolve(out, `${rate.stage}-${rate.rate.toExponential(1)}`)) };
     await train(own);
+    const engine = await student.current();
     if (keep) await engine.save(join(out, 'distilled'));
-    const e = summarise(await evaluateStage(own, { bench, label: `after_${rate.stage}` }), ground.seed);
+    const e = summarise(await measure(own, { bench, label: `after_${rate.stage}`, engine }), ground.seed);
     const share = (value: number): string => `${(100 * value).toFixed(0)} %`;
     const nats = (value: number, low: number, high: number): string => `${value.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}]`;
     return [
@@ -100,6 +105,6 @@ async function measured(ground: Ground, { rate, bench, out, train, keep }: Trial
       share(e.loop_share),
     ];
   } finally {
-    await engine.close();
+    await student.close();
   }
 }

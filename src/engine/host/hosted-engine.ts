@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import type { PackedBatch } from '../../tokens/batch.js';
 import type { LossSpec, LossSums } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
-import { Engine, type CheckpointRef, type Completion, type EngineInfo, type OptimStep, type SampleRequest, type ScoreRequest } from '../engine.js';
+import { Engine, type CheckpointRef, type Completion, type EngineInfo, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest } from '../engine.js';
 import { EngineProcess } from './engine-process.js';
 import type { EngineOptions } from './protocol.js';
 
@@ -74,7 +74,7 @@ export class HostedEngine extends Engine {
     return streamed(this.remote.stream({ method: 'score', request }, signal));
   }
 
-  save(dir: string): Promise<CheckpointRef> {
+  save(dir: string): Promise<SavedCheckpoint> {
     return answered(this.remote.call({ method: 'save', dir }));
   }
 

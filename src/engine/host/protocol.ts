@@ -32,7 +32,7 @@ export type Request = { readonly kind: 'call'; readonly id: number; readonly cal
 
 const wireError = z.object({
   code: z.string().regex(/^[a-z_]+\.[a-z_]+$/),
-  kind: z.enum(['invalid', 'missing', 'conflict', 'unavailable', 'bug']),
+  kind: z.enum(['invalid', 'unauthenticated', 'forbidden', 'missing', 'conflict', 'too_large', 'unprocessable', 'too_many', 'unavailable', 'bug']),
   message: z.string(),
 });
 

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { access, readFile, stat, writeFile } from 'node:fs/promises';
+import { access, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
-import { writeDirectoryAtomic } from '../../model-files/atomic.js';
+import { writeDirectoryAtomic, writeFileAtomic } from '../../model-files/atomic.js';
 import { configJson } from '../../model-files/config.js';
 import { toFloat32 } from '../../model-files/floats.js';
 import { SafetensorsFile, writeSafetensors } from '../../model-files/safetensors.js';
@@ -37,14 +37,21 @@ export interface TrainingState {
   readonly build: string;
 }
 
-/** Writes a checkpoint aside, durable and checksummed, and renames it to `ref.dir`. @throws CheckpointInvalid when that exists. */
-export async function writeCheckpoint(state: TrainingState, { dir, step }: CheckpointRef): Promise<void> {
+/**
+ * Writes a checkpoint aside, every file durable before the manifest that lists them, and renames it to `ref.dir`.
+ * @returns bytes of all its files. @throws CheckpointInvalid when `ref.dir` exists.
+ */
+export async function writeCheckpoint(state: TrainingState, { dir, step }: CheckpointRef): Promise<number> {
   if (await exists(dir)) throw new CheckpointInvalid(`${dir} exists already; a checkpoint is written into a new directory`);
+  let bytes = 0;
   await writeDirectoryAtomic(dir, async (aside) => {
     const files = { master: await writeState(state, aside, 'master'), m: await writeState(state, aside, 'm'), v: await writeState(state, aside, 'v') };
     const manifest = { format: 1, step, build: state.build, config: configJson(state.parameters.config), files };
-    await writeFile(join(aside, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
+    const text = `${JSON.stringify(manifest, null, 2)}\n`;
+    await writeFileAtomic(join(aside, MANIFEST), Buffer.from(text));
+    bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, Buffer.byteLength(text));
   });
+  return bytes;
 }
 
 /**

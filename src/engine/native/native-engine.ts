@@ -6,7 +6,7 @@ import type { LossSpec, LossSums } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
 import {
   checkSampleRequest, checkScoreRequest, Engine, EngineFailed, WriteFailed,
-  type CheckpointRef, type Completion, type EngineInfo, type OptimStep, type SampleRequest, type ScoreRequest,
+  type CheckpointRef, type Completion, type EngineInfo, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest,
 } from '../engine.js';
 import { AdamW } from './adamw.js';
 import { Arena } from './arena.js';
@@ -98,12 +98,11 @@ export class NativeEngine extends Engine {
     });
   }
 
-  save(dir: string): Promise<CheckpointRef> {
+  save(dir: string): Promise<SavedCheckpoint> {
     return this.inTurn(async () => {
       this.core.parameters.startTraining();
       const ref = { dir, step: this.step };
-      await written(dir, () => writeCheckpoint(this.trainingState(), ref));
-      return ref;
+      return { ...ref, bytes: await written(dir, () => writeCheckpoint(this.trainingState(), ref)) };
     });
   }
 
@@ -200,9 +199,9 @@ export class NativeEngine extends Engine {
 }
 
 // A full disk or a missing right is no fault of the engine, which can go on.
-async function written(dir: string, write: () => Promise<void>): Promise<void> {
+async function written<Result>(dir: string, write: () => Promise<Result>): Promise<Result> {
   try {
-    await write();
+    return await write();
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw new WriteFailed(`${dir} could not be written: ${error instanceof Error ? error.message : String(error)}; nothing is left there`, { cause: error });

@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeDirectoryAtomic } from '../../model-files/atomic.js';
+import { writeDirectoryAtomic, writeFileAtomic } from '../../model-files/atomic.js';
 import { configJson, type ModelConfig } from '../../model-files/config.js';
 import { expectedTensors } from '../../model-files/parameters.js';
 import { decodeSafetensors, encodeSafetensors, type NamedTensor } from '../../model-files/safetensors.js';
-import { CheckpointInvalid, type CheckpointRef } from '../engine.js';
+import { CheckpointInvalid, type CheckpointRef, type SavedCheckpoint } from '../engine.js';
 import type { Moments } from './adamw.js';
 
 const STATE_FILE = 'state.safetensors';
-const CHECKSUM_FILE = 'state.sha256';
+const MANIFEST = 'checkpoint.json';
 const FORMAT = 'limbeck-reference-1';
 
 /** Everything needed to go on as if nothing had happened. */
@@ -19,25 +19,26 @@ export interface TrainingState {
   readonly moments: Moments;
 }
 
-/** Writes `dir` whole or not at all. @throws CheckpointInvalid when `dir` exists; it is left alone. */
-export async function writeCheckpoint(dir: string, config: ModelConfig, state: TrainingState): Promise<CheckpointRef> {
+/** Writes `dir` whole or not at all, the state durable before the manifest that describes it. @throws CheckpointInvalid when `dir` exists; it is left alone. */
+export async function writeCheckpoint(dir: string, config: ModelConfig, state: TrainingState): Promise<SavedCheckpoint> {
   if (existsSync(dir)) throw new CheckpointInvalid(`${dir} exists already; a checkpoint is written into a new directory`);
   const { step } = state.moments;
   const metadata = { format: FORMAT, step: String(step), config: JSON.stringify(configJson(config)) };
   const bytes = encodeSafetensors(stateTensors(config, state), metadata);
+  const manifest = describeState(bytes);
   await writeDirectoryAtomic(dir, async (aside) => {
-    await writeFile(join(aside, STATE_FILE), bytes);
-    await writeFile(join(aside, CHECKSUM_FILE), checksumLine(bytes));
+    await writeFileAtomic(join(aside, STATE_FILE), bytes);
+    await writeFileAtomic(join(aside, MANIFEST), Buffer.from(manifest));
   });
-  return { dir, step };
+  return { dir, step, bytes: bytes.length + Buffer.byteLength(manifest) };
 }
 
 /** @throws CheckpointInvalid when a file is missing or damaged, or the checkpoint is of another model or step. */
 export async function readCheckpoint(ref: CheckpointRef, config: ModelConfig): Promise<TrainingState> {
   const where = join(ref.dir, STATE_FILE);
   const bytes = await readPart(where);
-  const checksum = await readPart(join(ref.dir, CHECKSUM_FILE));
-  if (checksum.toString('latin1') !== checksumLine(bytes)) throw new CheckpointInvalid(`${where} does not match ${CHECKSUM_FILE}; the checkpoint is damaged`);
+  const manifest = await readPart(join(ref.dir, MANIFEST));
+  if (manifest.toString('utf8') !== describeState(bytes)) throw new CheckpointInvalid(`${where} is not what ${MANIFEST} says; the checkpoint is damaged`);
   const { tensors, metadata } = decodeSafetensors(bytes, where);
   if (metadata.format !== FORMAT) throw new CheckpointInvalid(`${where} has format ${metadata.format}; this engine reads ${FORMAT}`);
   if (metadata.config !== JSON.stringify(configJson(config))) throw new CheckpointInvalid(`${where} belongs to another model: ${metadata.config}`);
@@ -72,6 +73,7 @@ async function readPart(path: string): Promise<Buffer> {
   }
 }
 
-function checksumLine(bytes: Uint8Array): string {
-  return `${createHash('sha256').update(bytes).digest('hex')}  ${STATE_FILE}\n`;
+function describeState(bytes: Uint8Array): string {
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  return `${JSON.stringify({ files: { [STATE_FILE]: { bytes: bytes.length, sha256 } } })}\n`;
 }

@@ -4,7 +4,7 @@ import type { ModelConfig } from '../../model-files/config.js';
 import { parameterCount } from '../../model-files/parameters.js';
 import { type LossSpec, type LossSums, ROW_METRICS } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
-import type { CheckpointRef, Completion, EngineInfo, OptimStep, SampleRequest, ScoreRequest } from '../engine.js';
+import type { CheckpointRef, Completion, EngineInfo, OptimStep, SampleRequest, SavedCheckpoint, ScoreRequest } from '../engine.js';
 import { checkLossBatch, checkNormalizer, checkSampleRequest, checkScoreRequest, Engine, EngineFailed, GradientNotFinite } from '../engine.js';
 import { gradientNorm, type Moments, stepAdamW, zeroMoments } from './adamw.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
@@ -104,7 +104,7 @@ export class ReferenceEngine extends Engine {
     }
   }
 
-  override async save(dir: string): Promise<CheckpointRef> {
+  override async save(dir: string): Promise<SavedCheckpoint> {
     return await this.#run(async () => await writeCheckpoint(dir, this.#decoder.config, { weights: this.#copy('values'), moments: this.#moments }));
   }
 
