@@ -1,3 +1,5 @@
+import type { Readable } from 'node:stream';
+import { unbroken } from '../storage/incoming.js';
 import type { CheckedUpload, PromptSetService } from './prompt-sets.service.js';
 import type { PromptUploadService } from './prompt-upload.service.js';
 
@@ -6,7 +8,7 @@ const FILENAME_CHARACTERS = 255;
 /** A part of a multipart body that carries a file, as multer describes it. */
 export interface UploadedPart {
   readonly originalname: string;
-  readonly stream: AsyncIterable<Uint8Array>;
+  readonly stream: Readable;
 }
 
 type Done<Result> = (error: unknown, result?: Result) => void;
@@ -19,7 +21,7 @@ export class PromptUploadStorage {
   ) {}
 
   _handleFile(_request: unknown, part: UploadedPart, done: Done<CheckedUpload>): void {
-    this.uploads.receive(part.stream, plainName(part.originalname)).then((upload) => done(null, upload), done);
+    this.uploads.receive(unbroken(part.stream), plainName(part.originalname)).then((upload) => done(null, upload), done);
   }
 
   _removeFile(_request: unknown, upload: CheckedUpload, done: Done<void>): void {

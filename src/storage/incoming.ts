@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { DiskFull } from './storage.errors.js';
 
 const PREFIX = '.incoming-';
@@ -44,6 +45,11 @@ export async function receive(source: AsyncIterable<Uint8Array>, options: Receiv
     await rm(path, { force: true });
     throw diskError(cause);
   }
+}
+
+/** The stream's pieces; a reader that stops early leaves the stream whole, so that its sender can still be answered. */
+export function unbroken(source: Readable): AsyncIterable<Uint8Array> {
+  return { [Symbol.asyncIterator]: () => source.iterator({ destroyOnReturn: false }) as AsyncIterator<Uint8Array> };
 }
 
 async function copy(source: AsyncIterable<Uint8Array>, file: FileHandle, { maxBytes, tooLarge, inspect, finish }: ReceiveOptions): Promise<Omit<Received, 'path'>> {

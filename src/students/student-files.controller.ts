@@ -2,6 +2,7 @@ import { Controller, Get, Param, Put, Req, Res, StreamableFile } from '@nestjs/c
 import { ApiBody, ApiConsumes, ApiHeader, ApiOkResponse, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { Scopes } from '../http/scopes.js';
+import { unbroken } from '../storage/incoming.js';
 import { promisedSha256 } from './checksum.js';
 import { StudentUploadService } from './student-upload.service.js';
 import { UploadTypeInvalid } from './students.errors.js';
@@ -31,7 +32,7 @@ export class StudentFilesController {
     if (![undefined, BYTES].includes(request.headers['content-type']) || request.headers['content-encoding'] !== undefined) {
       throw new UploadTypeInvalid(`send the file's own bytes as ${BYTES}, without a content encoding`);
     }
-    const staged = await this.uploads.stage({ name, file, sha256: promisedSha256(request.headers) }, request);
+    const staged = await this.uploads.stage({ name, file, sha256: promisedSha256(request.headers) }, unbroken(request));
     return { object: 'model.file', model: name, ...staged };
   }
 
