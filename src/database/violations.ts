@@ -1,7 +1,7 @@
 import { QueryFailedError } from 'typeorm';
 
-/** SQLSTATE codes (PostgreSQL, appendix A, class 23). */
-const STATES = { unique: '23505', foreign_key: '23503' } as const;
+/** SQLSTATE codes (PostgreSQL, appendix A, class 23). A reference with `on delete restrict` has a code of its own since PostgreSQL 18. */
+const STATES = { unique: /^23505$/, foreign_key: /^(23503|23001)$/ } as const;
 
 /** Connection exceptions (class 08), too many connections, and a server that shuts down, crashed or starts up. */
 const UNAVAILABLE_STATE = /^(08...|53300|57P0[123])$/;
@@ -17,7 +17,7 @@ interface Fault {
 /** Whether a statement failed because of a constraint of this kind; with `constraint`, of this very one. */
 export function isViolation(error: unknown, kind: keyof typeof STATES, constraint?: string): boolean {
   const fault = faultOf(error) as Fault;
-  return fault.code === STATES[kind] && (constraint === undefined || fault.constraint === constraint);
+  return STATES[kind].test(fault.code ?? '') && (constraint === undefined || fault.constraint === constraint);
 }
 
 /** Whether the database could not be asked: it is down, restarting, full or unreachable. The same statement may succeed later. */
