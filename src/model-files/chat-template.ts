@@ -3,6 +3,9 @@ import { Template } from '@huggingface/jinja';
 import { ChatTemplateInvalid } from './errors.js';
 import { isObject, readOptionalJsonObject, readOptionalText } from './json-file.js';
 
+/** Bytes. */
+const MAX_TEMPLATE_BYTES = 1_000_000;
+
 /** One turn of a conversation. */
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant';
@@ -21,7 +24,7 @@ export class ChatTemplate {
   static async load(dir: string): Promise<ChatTemplate> {
     const config = (await readOptionalJsonObject(join(dir, 'tokenizer_config.json'))) ?? {};
     const file = join(dir, 'chat_template.jinja');
-    const text = await readOptionalText(file);
+    const text = await readOptionalText(file, MAX_TEMPLATE_BYTES);
     const where = text === undefined ? join(dir, 'tokenizer_config.json') : file;
     const source = text ?? templateOf(config.chat_template);
     if (source === undefined) throw new ChatTemplateInvalid(`${dir} holds no chat template; add chat_template.jinja`);

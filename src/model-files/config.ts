@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { ModelConfigInvalid } from './errors.js';
-import { readJsonObject, readOptionalJsonObject } from './json-file.js';
+import { codeKeyOf, readJsonObject, readOptionalJsonObject } from './json-file.js';
 
 /** A decoder of Llama architecture: RMSNorm, half-split RoPE without scaling, grouped heads, SwiGLU, no biases. */
 export interface ModelConfig {
@@ -26,6 +26,9 @@ export interface ModelConfig {
   readonly eosIds: readonly number[];
   readonly padId: number | null;
 }
+
+/** No configuration known is larger than a few kilobytes. Bytes. */
+const MAX_CONFIG_BYTES = 1_000_000;
 
 const count = z.int().min(1).max(2 ** 31 - 1);
 const tokenId = z.int().min(0).nullish();
@@ -68,8 +71,8 @@ const generationJson = z.looseObject({ bos_token_id: tokenId, eos_token_id: llam
 export async function readModelConfig(dir: string): Promise<ModelConfig> {
   const path = join(dir, 'config.json');
   const generationPath = join(dir, 'generation_config.json');
-  const json = parse(llamaJson, await readJsonObject(path), path);
-  const generation = parse(generationJson, (await readOptionalJsonObject(generationPath)) ?? {}, generationPath);
+  const json = parse(llamaJson, await readObject(path), path);
+  const generation = parse(generationJson, (await readOptionalJsonObject(generationPath, MAX_CONFIG_BYTES)) ?? {}, generationPath);
   const config: ModelConfig = {
     architecture: 'llama',
     vocabSize: json.vocab_size,
@@ -150,6 +153,13 @@ function union(...found: (number | number[] | null | undefined)[]): number[] {
 /** Old Llama files write -1 for no padding token. */
 function knownPad(id: number | null | undefined): number | null {
   return id === undefined || id === -1 ? null : id;
+}
+
+async function readObject(path: string): Promise<Record<string, unknown>> {
+  const json = await readJsonObject(path, MAX_CONFIG_BYTES);
+  const code = codeKeyOf(json);
+  if (code !== undefined) throw new ModelConfigInvalid(`${path}: ${code} asks for code of the model's own; Limbeck runs none. Remove the key if the model is a plain Llama`);
+  return json;
 }
 
 function parse<T>(schema: z.ZodType<T>, json: Record<string, unknown>, where: string): T {

@@ -2,24 +2,26 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { hasCode } from './atomic.js';
 import { ModelFileMalformed, ModelFileMissing } from './errors.js';
 
+/** What transformers follows to code beside the weights. */
+const CODE_KEYS = ['auto_map', 'custom_pipelines', 'trust_remote_code'];
 /** No JSON or template file of a model directory is larger than this; the largest tokenizers known take about 35 MB. Bytes. */
 const MAX_TEXT_BYTES = 256 * 1024 * 1024;
 
-/** @returns the parsed file as an object. @throws ModelFileMissing, ModelFileMalformed (also for duplicate keys, which JSON.parse would hide). */
-export async function readJsonObject(path: string): Promise<Record<string, unknown>> {
-  const found = await readOptionalJsonObject(path);
+/** @returns the parsed file as an object. @throws ModelFileMissing, ModelFileMalformed (also for duplicate keys, which JSON.parse would hide, and beyond `maxBytes`). */
+export async function readJsonObject(path: string, maxBytes = MAX_TEXT_BYTES): Promise<Record<string, unknown>> {
+  const found = await readOptionalJsonObject(path, maxBytes);
   if (found === undefined) throw new ModelFileMissing(`${path} is missing; a model directory needs it`);
   return found;
 }
 
 /** As `readJsonObject`, but undefined when the file does not exist. */
-export async function readOptionalJsonObject(path: string): Promise<Record<string, unknown> | undefined> {
-  const text = await readOptionalText(path);
+export async function readOptionalJsonObject(path: string, maxBytes = MAX_TEXT_BYTES): Promise<Record<string, unknown> | undefined> {
+  const text = await readOptionalText(path, maxBytes);
   return text === undefined ? undefined : parseJsonObject(text, path);
 }
 
-/** @returns the file as text, undefined when it does not exist. @throws ModelFileMalformed when it is not UTF-8 or absurdly large. */
-export async function readOptionalText(path: string): Promise<string | undefined> {
+/** @returns the file as text, undefined when it does not exist. @throws ModelFileMalformed when it is not UTF-8 or larger than `maxBytes`. */
+export async function readOptionalText(path: string, maxBytes = MAX_TEXT_BYTES): Promise<string | undefined> {
   let file: FileHandle;
   try {
     file = await open(path, 'r');
@@ -29,7 +31,7 @@ export async function readOptionalText(path: string): Promise<string | undefined
   }
   try {
     const { size } = await file.stat();
-    if (size > MAX_TEXT_BYTES) throw new ModelFileMalformed(`${path} has ${size} bytes; at most ${MAX_TEXT_BYTES} are read`);
+    if (size > maxBytes) throw new ModelFileMalformed(`${path} has ${size} bytes; at most ${maxBytes} are read`);
     return decodeUtf8(await file.readFile(), path);
   } finally {
     await file.close();
@@ -57,6 +59,11 @@ export function parseJsonObject(text: string, where: string): Record<string, unk
   const duplicate = duplicateKey(text);
   if (duplicate !== undefined) throw new ModelFileMalformed(`${where} names ${JSON.stringify(duplicate)} twice in one object; each key may stand once`);
   return value;
+}
+
+/** The key by which a configuration asks for code that comes with the model, undefined when it asks for none. */
+export function codeKeyOf(json: Record<string, unknown>): string | undefined {
+  return CODE_KEYS.find((key) => Object.hasOwn(json, key));
 }
 
 /** Whether a parsed JSON value is an object, not an array or null. */

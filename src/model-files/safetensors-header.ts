@@ -25,8 +25,9 @@ export interface SafetensorsHeader {
 
 /** Bytes before the header: its length as u64, little-endian. */
 export const LENGTH_BYTES = 8;
-/** The limit of the reference parser (safetensors `MAX_HEADER_SIZE`). Bytes. */
-const MAX_HEADER_BYTES = 100_000_000;
+/** A quarter of the reference parser's limit (safetensors `MAX_HEADER_SIZE`): a header of 100,000 tensors takes about 12 MB. Bytes. */
+const MAX_HEADER_BYTES = 25_000_000;
+const MAX_TENSORS = 100_000;
 const METADATA = '__metadata__';
 
 /** @returns the header's length in bytes. @throws SafetensorsInvalid when it cannot lie in a file of `fileBytes`. */
@@ -42,8 +43,10 @@ export function headerLength(first: Uint8Array, fileBytes: number, where: string
 export function parseHeader(header: Uint8Array, dataBytes: number, where: string): SafetensorsHeader {
   if (header[0] !== 0x7b) throw new SafetensorsInvalid(`${where}: the header must begin with "{"`);
   const json = parseJsonObject(decodeUtf8(header, `${where}: the header`), `${where}: the header`);
+  const fields = Object.entries(json);
+  if (fields.length > MAX_TENSORS + 1) throw new SafetensorsInvalid(`${where}: the header names ${fields.length} tensors; at most ${MAX_TENSORS} are read`);
   const entries = new Map<string, SafetensorsEntry>();
-  for (const [name, value] of Object.entries(json)) {
+  for (const [name, value] of fields) {
     if (name !== METADATA) entries.set(name, parseEntry(value, `${where}: tensor ${JSON.stringify(name)}`));
   }
   checkCover(entries, dataBytes, where);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import type { TokenIds } from '../tokens/sample.js';
 import { TokenizerInvalid } from './errors.js';
-import { readJsonObject, readOptionalJsonObject } from './json-file.js';
+import { codeKeyOf, readJsonObject, readOptionalJsonObject } from './json-file.js';
 import { asHubReads, checkTokenizerJson } from './tokenizer-json.js';
 
 /** The tokenizer of a model directory. Encoding adds nothing: a chat template writes its own special tokens. */
@@ -25,7 +25,10 @@ export class Tokenizer {
   static async load(dir: string): Promise<Tokenizer> {
     const path = join(dir, 'tokenizer.json');
     const json = checkTokenizerJson(await readJsonObject(path), path);
-    const config = (await readOptionalJsonObject(join(dir, 'tokenizer_config.json'))) ?? {};
+    const configPath = join(dir, 'tokenizer_config.json');
+    const config = (await readOptionalJsonObject(configPath)) ?? {};
+    const code = codeKeyOf(config);
+    if (code !== undefined) throw new TokenizerInvalid(`${configPath}: ${code} asks for code of the tokenizer's own; Limbeck runs none. Remove the key if tokenizer.json says all`);
     let hub: HubTokenizer;
     try {
       hub = new HubTokenizer(asHubReads(json), config);

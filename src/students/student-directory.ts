@@ -3,6 +3,7 @@ import { ChatTemplate } from '../model-files/chat-template.js';
 import { ModelDirectory } from '../model-files/model-directory.js';
 import { parameterCount } from '../model-files/parameters.js';
 import { Tokenizer } from '../model-files/tokenizer.js';
+import { checkConfigKeys } from './config-keys.js';
 import { ModelRefused } from './students.errors.js';
 
 /** What a model directory turned out to hold. */
@@ -16,6 +17,7 @@ export async function openStudent(dir: string): Promise<StudentNature> {
   try {
     const model = await ModelDirectory.open(dir);
     await model.close();
+    await checkConfigKeys(dir);
     await Tokenizer.load(dir);
     await ChatTemplate.load(dir);
     return { architecture: model.config.architecture, parameters: parameterCount(model.config) };

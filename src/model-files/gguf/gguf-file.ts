@@ -22,7 +22,8 @@ const MAX_DIMENSIONS = 4;
 const MIN_PAIR_BYTES = 13;
 const MIN_TENSOR_BYTES = 32;
 /** Metadata and tensor list lie within this; the largest vocabularies take about 20 MB. Bytes. */
-const MAX_HEADER_BYTES = 128 * 1024 * 1024;
+const MAX_HEADER_BYTES = 25_000_000;
+const MAX_TENSORS = 100_000;
 
 /** A GGUF file, versions 2 and 3, little-endian, whose every count, length and range was checked against the file's size. */
 export class GgufFile {
@@ -69,6 +70,7 @@ function parse(cursor: GgufCursor, fileBytes: number): Contents {
   const version = cursor.u32();
   if (!VERSIONS.includes(version)) throw cursor.invalid(`GGUF version ${version} (or a big-endian file); versions ${VERSIONS.join(' and ')}, little-endian, are read`);
   const tensorCount = cursor.count('the number of tensors', MIN_TENSOR_BYTES);
+  if (tensorCount > MAX_TENSORS) throw cursor.invalid(`the file holds ${tensorCount} tensors; at most ${MAX_TENSORS} are read`);
   const metadata = parseMetadata(cursor, cursor.count('the number of metadata pairs', MIN_PAIR_BYTES));
   const listed = Array.from({ length: tensorCount }, () => parseTensor(cursor));
   const alignment = checkedAlignment(cursor, metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT);
