@@ -1,4 +1,4 @@
-import { Module, type DynamicModule } from '@nestjs/common';
+import { Module, type DynamicModule, type Type } from '@nestjs/common';
 import { AuthModule } from './auth/auth.module.js';
 import type { ApiSettings } from './config/service-settings.js';
 import { SettingsModule } from './config/settings.module.js';
@@ -21,7 +21,8 @@ const FEATURES = [AuthModule, TeachersModule, PromptSetsModule, StudentsModule, 
 /** The whole API process. */
 @Module({})
 export class ApiModule {
-  static of(settings: ApiSettings): DynamicModule {
+  /** @param features by default all of them */
+  static of(settings: ApiSettings, features: readonly Type[] = FEATURES): DynamicModule {
     const plumbing = [
       SettingsModule.of(API_SETTINGS, settings),
       loggingModule({ level: settings.logLevel, service: 'api' }),
@@ -29,6 +30,6 @@ export class ApiModule {
       DatabaseModule.of(settings),
       QueueModule.of(settings),
     ];
-    return { module: ApiModule, imports: [...plumbing, HealthModule, ...FEATURES] };
+    return { module: ApiModule, imports: [...plumbing, HealthModule, ...features] };
   }
 }

@@ -17,9 +17,9 @@ export interface RunningApi extends ListeningAt {
   close(): Promise<void>;
 }
 
-/** Starts the API. @throws SchemaMismatch, DatabaseUnavailable, RouteWithoutRule; the system's error when the port is taken */
-export async function startApi(settings: ApiSettings): Promise<RunningApi> {
-  const app = await createApp(ApiModule.of(settings), settings);
+/** Starts the API. @param module by default the whole of it @throws SchemaMismatch, DatabaseUnavailable, RouteWithoutRule; the system's error when the port is taken */
+export async function startApi(settings: ApiSettings, module = ApiModule.of(settings)): Promise<RunningApi> {
+  const app = await createApp(module, settings);
   try {
     await requireOwnSchema(app.get(Database));
     serveOpenApi(app);

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { Injectable, Logger } from '@nestjs/common';
 import { newId } from '../common/ids.js';
-import type { Tx } from '../database/database.js';
+import type { Database, Tx } from '../database/database.js';
 import type { Caller } from '../http/caller.js';
 import type { Scope } from '../http/scopes.js';
 import { ApiKeyHasher, looksLikeApiKey, newApiKey } from './api-key.js';
@@ -31,6 +31,11 @@ export class AuthService {
     private readonly keys: ApiKeysRepository,
     private readonly hasher: ApiKeyHasher,
   ) {}
+
+  /** Outside the API process, on a database of its own. @param masterKey that of the API */
+  static over(database: Database, masterKey: string): AuthService {
+    return new AuthService(new ApiKeysRepository(database), new ApiKeyHasher(masterKey));
+  }
 
   async createKey(tx: Tx, { name, scopes, expiresInSeconds = null }: NewKey): Promise<MadeKey> {
     const text = newApiKey();
