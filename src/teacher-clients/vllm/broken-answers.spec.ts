@@ -47,6 +47,10 @@ const BROKEN_BODIES: readonly { name: string; behaviour: Behaviour; says: RegExp
   { name: 'JSON of another form', behaviour: { kind: 'text', text: '{"object":"list"}' }, says: /not the form of a completion/ },
   { name: 'two choices', behaviour: { kind: 'text', text: '{"choices":[{},{}]}' }, says: /2 choices where 1 was asked for/ },
   { name: 'no end', behaviour: { kind: 'flood' }, says: /more than the 1050176 bytes/ }, // 4 ids x (3 + 1) entries x 100 bytes + 1 MiB
+  { name: 'a length beyond that, before any byte of it', behaviour: { kind: 'status', status: 200, body: '{}', headers: { 'content-length': '1050177' } }, says: /more than the 1050176 bytes/ },
+  { name: 'a length shorter than itself', behaviour: { kind: 'status', status: 200, body: '{"choices":[]}', headers: { 'content-length': '5' } }, says: /not JSON: \{"cho/ },
+  { name: 'nesting without end', behaviour: { kind: 'text', text: `{"choices":${'['.repeat(64)}${']'.repeat(64)}}` }, says: /nested more than 64 deep/ },
+  { name: 'a packed body', behaviour: { kind: 'status', status: 200, body: 'x', headers: { 'content-encoding': 'gzip' } }, says: /packed body \(gzip\), though/ },
 ];
 
 describe('the vLLM client refuses an answer with', () => {

@@ -148,6 +148,35 @@ describe('the vLLM client over a bad line', () => {
     expect(fake.received).toHaveLength(1);
   });
 
+  it('gives up on an answer that is never silent but never ends, without asking again', async () => {
+    const impatient = connect({ silenceMs: 100, slowestBytesPerMs: 2 ** 30 });
+    fake.next(COMPLETIONS, { kind: 'drip' });
+    const left = fake.hangUp();
+    const error = await failure(impatient);
+    await left;
+    await impatient.close();
+    expect(error).toBeInstanceOf(TeacherUnavailable);
+    expect(String(error)).toMatch(/did not end its answer within 101 ms/);
+    expect(fake.received).toHaveLength(1);
+  });
+
+  it.each([
+    { name: 'a refusal', path: COMPLETIONS, behaviour: failing(400, { 'x-upstream': 'secret' }, '{"error":{"message":"secret"}}'), says: /answered 400$/ },
+    { name: 'a wrong key', path: COMPLETIONS, behaviour: failing(401, {}, 'secret'), says: /answered 401\. Set api_key_env/ },
+    { name: 'a web page', path: COMPLETIONS, behaviour: { kind: 'text', text: 'secret' } as const, says: /is not JSON\. Is base_url/ },
+    { name: 'a packed body', path: COMPLETIONS, behaviour: failing(200, { 'content-encoding': 'secret' }), says: /with a packed body, though/ },
+    { name: 'too few ids', path: COMPLETIONS, behaviour: failing(400, {}, '{"error":{"message":"secret","param":"prompt_logprobs"}}'), says: /fewer than 4 ids a position; start it/ },
+    { name: 'other models', path: '/v1/models', behaviour: { kind: 'text', text: '{"data":[{"id":"secret"}]}' } as const, says: /does not serve fake$/ },
+    { name: 'a queue that is full', path: COMPLETIONS, behaviour: failing(429, {}, '{"error":{"message":"secret"}}'), says: /is not available: POST .* answered 429\. Check/ },
+  ])('repeats nothing the server said where that is withheld: $name', async ({ path, behaviour, says }) => {
+    const silent = new VllmTeacherClient({ baseUrl: fake.baseUrl, model: 'fake', vocabSize: FAKE_VOCAB, timing: time, replies: 'withheld' });
+    fake.next(path, behaviour);
+    const error = await silent.probe(4).catch((thrown: unknown) => thrown);
+    await silent.close();
+    expect(String(error)).toMatch(says);
+    expect(String(error)).not.toContain('secret');
+  });
+
   it('says at once that a teacher is down, and where it looked', async () => {
     const free = createServer().listen(0, '127.0.0.1');
     await once(free, 'listening');

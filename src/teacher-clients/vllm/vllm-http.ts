@@ -4,7 +4,7 @@ import { Aborted } from '../../common/errors.js';
 import { TeacherAnswerInvalid, TeacherRefused, TeacherUnavailable } from '../teacher-client.js';
 import { errorWords, quote, type ErrorWords } from './error-words.js';
 import { RetryBudget, retryAfterMs, type Trouble } from './retry.js';
-import type { Timing, VllmLimits } from './vllm-options.js';
+import type { Timing, VllmLimits, VllmTeacherOptions } from './vllm-options.js';
 
 /** One request to the teacher, and what its answer may take. */
 export interface Exchange {
@@ -42,9 +42,7 @@ interface Setback {
 }
 
 /** How a teacher is spoken with; see `VllmTeacherOptions`. */
-interface VllmHttpSettings {
-  readonly apiKey?: string;
-  readonly dispatcher?: Dispatcher;
+interface VllmHttpSettings extends Pick<VllmTeacherOptions, 'apiKey' | 'dispatcher' | 'replies'> {
   readonly limits: VllmLimits;
   readonly timing: Timing;
 }
@@ -73,12 +71,17 @@ export class VllmHttp {
     try {
       return JSON.parse(text);
     } catch (error) {
-      throw new TeacherAnswerInvalid(`${this.where(exchange)} answered 200 with something that is not JSON: ${quote(text)}. Is base_url that of a vLLM server?`, { cause: error });
+      throw new TeacherAnswerInvalid(`${this.where(exchange)} answered 200 with something that is not JSON${this.said(`: ${quote(text)}`)}. Is base_url that of a vLLM server?`, { cause: error });
     }
   }
 
   async close(): Promise<void> {
     await this.dispatcher.destroy();
+  }
+
+  /** The server's own words, where they may be repeated. */
+  said(words: string): string {
+    return this.settings.replies === 'withheld' ? '' : words;
   }
 
   private async body(exchange: Exchange, signal: AbortSignal): Promise<Buffer> {
@@ -103,8 +106,8 @@ export class VllmHttp {
     try {
       const response = await this.send(exchange, signal);
       if (response.statusCode === 200) return { kind: 'answered', body: await this.read(response, exchange) };
-      const body = await readAtMost(response.body, ERROR_BODY_BYTES);
-      return this.judge(exchange, response, body.bytes.toString('utf8'));
+      const { bytes } = await this.withinTime(response.body, exchange, () => readAtMost(response.body, ERROR_BODY_BYTES));
+      return this.judge(exchange, response, bytes.toString('utf8'));
     } catch (error) {
       if (signal.aborted) stopped();
       const what = socketFailure(error);
@@ -138,11 +141,23 @@ export class VllmHttp {
 
   private async read({ headers, body }: Dispatcher.ResponseData, exchange: Exchange): Promise<Buffer> {
     const encoding = headers['content-encoding'] ?? 'identity';
-    if (encoding !== 'identity') return this.leave(body, exchange, `with a body packed as ${quote(String(encoding))}, though it was asked for as it is`);
+    if (encoding !== 'identity') return this.leave(body, exchange, `with a packed body${this.said(` (${quote(String(encoding))})`)}, though it was asked for as it is`);
     const tooMuch = `with more than the ${exchange.mostBytes} bytes that were asked for could take`;
     if (Number(headers['content-length'] ?? 0) > exchange.mostBytes) return this.leave(body, exchange, tooMuch);
-    const { bytes, whole } = await readAtMost(body, exchange.mostBytes);
+    const { bytes, whole } = await this.withinTime(body, exchange, () => readAtMost(body, exchange.mostBytes));
     return whole ? bytes : this.leave(body, exchange, tooMuch);
+  }
+
+  /** Ends a body that comes too slowly to be over in any sensible time, though it is never silent. */
+  private async withinTime<T>(body: Dispatcher.ResponseData['body'], exchange: Exchange, reading: () => Promise<T>): Promise<T> {
+    const { silenceMs, slowestBytesPerMs } = this.settings.limits;
+    const ms = silenceMs + Math.ceil(exchange.mostBytes / slowestBytesPerMs);
+    const timer = setTimeout(() => body.destroy(new TeacherUnavailable(`${this.where(exchange)} did not end its answer within ${ms} ms; it is overloaded or stuck`)), ms);
+    try {
+      return await reading();
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Closes the connection of an answer that breaks its bounds. */
@@ -154,7 +169,7 @@ export class VllmHttp {
   private judge(exchange: Exchange, response: Dispatcher.ResponseData, body: string): Attempt {
     const { statusCode: status, headers } = response;
     const words = errorWords(body);
-    const what = `${this.where(exchange)} answered ${status}: ${words.message}`;
+    const what = `${this.where(exchange)} answered ${status}${this.said(`: ${words.message}`)}`;
     if (status === 429 || (status >= 500 && status !== 501)) {
       const header = headers['retry-after'];
       const afterMs = retryAfterMs(typeof header === 'string' ? header : undefined, Date.now());

@@ -13,6 +13,11 @@ export interface VllmTeacherOptions {
   readonly apiKey?: string;
   /** Makes every connection, in place of the client's own: the service hands in one that judges each dial. The client destroys it when it is closed. */
   readonly dispatcher?: Dispatcher;
+  /**
+   * Whether errors repeat what the server said. The service withholds it: who may name an address shall not read through us what answers there.
+   * Default quoted.
+   */
+  readonly replies?: 'quoted' | 'withheld';
   readonly limits?: Partial<VllmLimits>;
   /** Time and chance, replaced by tests. */
   readonly timing?: Timing;
@@ -27,6 +32,8 @@ export interface VllmLimits {
   readonly answerMsPerToken: number;
   /** Longest silence inside an answer's body, milliseconds. */
   readonly silenceMs: number;
+  /** A whole body may take `silenceMs`, and at this rate the time of the most bytes it may have. */
+  readonly slowestBytesPerMs: number;
   /** Most support entries asked for at once, summed over requests as tokens x k; about 70 bytes each on the wire. A larger request goes alone. */
   readonly entriesInFlight: number;
   /** How long one request may be retried, milliseconds from its first attempt. */
@@ -41,6 +48,7 @@ export const DEFAULT_LIMITS: VllmLimits = {
   answerMs: 120_000,
   answerMsPerToken: 250,
   silenceMs: 60_000,
+  slowestBytesPerMs: 64,
   entriesInFlight: 2 ** 18,
   retryMs: 120_000,
   retryWaitMs: 500,

@@ -30,7 +30,7 @@ export class VllmTeacherClient extends TeacherClient {
     super();
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.gate = new CostGate(this.limits.entriesInFlight);
-    this.http = new VllmHttp(options.baseUrl, { apiKey: options.apiKey, dispatcher: options.dispatcher, limits: this.limits, timing: options.timing ?? SYSTEM_TIMING });
+    this.http = new VllmHttp(options.baseUrl, { ...options, limits: this.limits, timing: options.timing ?? SYSTEM_TIMING });
   }
 
   /** Asks once, without retries: who starts a run wants to know now. */
@@ -118,7 +118,7 @@ export class VllmTeacherClient extends TeacherClient {
     const { data } = parsed.data;
     const served = data.find(({ id }) => id === this.options.model);
     if (!served) {
-      throw new TeacherRefused(`the teacher at ${this.options.baseUrl} does not serve ${this.options.model}; it serves ${data.map(({ id }) => id).join(', ') || 'nothing'}`);
+      throw new TeacherRefused(`the teacher at ${this.options.baseUrl} does not serve ${this.options.model}${this.http.said(`; it serves ${data.map(({ id }) => id).join(', ') || 'nothing'}`)}`);
     }
     const maxLength = served.max_model_len ?? data.find(({ id }) => id === served.parent)?.max_model_len;
     if (!maxLength) throw new TeacherAnswerInvalid(`/v1/models does not say max_model_len of ${this.options.model}; vLLM does`);
@@ -130,7 +130,7 @@ export class VllmTeacherClient extends TeacherClient {
       return await this.scoreOne({ sequence: { ids_T: PROBE_IDS, from: 1 }, index: 0, k, attempts: 'once' }, signal);
     } catch (error) {
       if (!(error instanceof RequestRefused) || !/logprobs/i.test(`${error.words.param ?? ''} ${error.words.message}`)) throw error;
-      throw new TeacherRefused(`the teacher grants fewer than ${k} ids a position (${error.words.message}); start it with --max-logprobs ${k}, or ask for fewer (targets.top_k)`, { cause: error });
+      throw new TeacherRefused(`the teacher grants fewer than ${k} ids a position${this.http.said(` (${error.words.message})`)}; start it with --max-logprobs ${k}, or ask for fewer (targets.top_k)`, { cause: error });
     }
   }
 }

@@ -14,7 +14,9 @@ export type Behaviour =
   /** Closes the connection in the middle of an answer. */
   | { readonly kind: 'cut' }
   /** Sends bytes without end. */
-  | { readonly kind: 'flood' };
+  | { readonly kind: 'flood' }
+  /** Sends a byte every few milliseconds, without end. */
+  | { readonly kind: 'drip' };
 
 /** The parts of a completion's choice that a client reads; each may be spoilt. */
 export interface FakeChoice {
@@ -127,6 +129,8 @@ function answer(response: ServerResponse, behaviour: Behaviour | undefined, aske
       return;
     case 'flood':
       return flood(response);
+    case 'drip':
+      return drip(response);
     case 'hang':
   }
 }
@@ -144,6 +148,12 @@ function flood(response: ServerResponse): void {
   };
   response.on('drain', more);
   more();
+}
+
+function drip(response: ServerResponse): void {
+  response.writeHead(200, { 'content-type': 'application/json' });
+  const timer = setInterval(() => response.write(' '), 5);
+  response.on('close', () => clearInterval(timer));
 }
 
 function honest({ path, body }: Asked): object {
