@@ -1,10 +1,23 @@
 import { Injectable } from '@nestjs/common';
 import { listOf, type List, type PageQuery } from '../http/page.js';
+import { MetricsService, type SeriesRange } from '../metrics/metrics.service.js';
 import { RunHistoryRepository } from './run-history.repository.js';
 import type { JobCheckpoint, JobEvent, JobSample, SamplesQuery } from './run-history.schema.js';
 import { CursorUnknown } from './runs.errors.js';
 import type { CheckpointRow, EventRow, SampleRow } from './runs.rows.js';
 import { RunsService } from './runs.service.js';
+
+/** An entry of a job's feed as its stream says it; of kind `metrics` with the points themselves. */
+export interface FeedMessage {
+  readonly event: 'status' | 'progress' | 'metrics' | 'event';
+  readonly seq: number;
+  readonly data: object;
+}
+
+/** Data of an entry of kind `metrics`: where the points are. */
+interface MetricsEntry {
+  readonly series: readonly SeriesRange[];
+}
 
 /** What a job left behind, page by page. */
 @Injectable()
@@ -12,6 +25,7 @@ export class RunHistory {
   constructor(
     private readonly runs: RunsService,
     private readonly repository: RunHistoryRepository,
+    private readonly metrics: MetricsService,
   ) {}
 
   /** Newest first. @throws RunUnknown, CursorUnknown */
@@ -20,6 +34,12 @@ export class RunHistory {
     const before = after === undefined ? undefined : seqOf(id, after);
     const rows = await this.repository.events(id, { before, limit: limit + 1 });
     return listOf(rows.map((row) => eventOf(id, row)), limit);
+  }
+
+  /** A piece of the feed in order, behind the entry numbered `after`. */
+  async feed(id: string, after: number, limit: number): Promise<FeedMessage[]> {
+    const rows = await this.repository.feed(id, { after, limit });
+    return Promise.all(rows.map((row) => this.messageOf(id, row)));
   }
 
   /** Newest first. @throws RunUnknown, CursorUnknown */
@@ -37,10 +57,16 @@ export class RunHistory {
     const rows = await this.repository.samples(id, { label, after: last, limit: limit + 1 });
     return listOf(rows.map(sampleOf), limit);
   }
+
+  private async messageOf(id: string, row: EventRow): Promise<FeedMessage> {
+    const { kind, seq, at, data } = row;
+    if (kind === 'event') return { event: kind, seq, data: eventOf(id, row) };
+    if (kind === 'metrics') return { event: kind, seq, data: { at, series: await this.metrics.points(id, (data as unknown as MetricsEntry).series) } };
+    return { event: kind, seq, data: { at, ...data } };
+  }
 }
 
-/** An entry of kind `event` as the API shows it. */
-export function eventOf(runId: string, { seq, at, level, type, message, data }: EventRow): JobEvent {
+function eventOf(runId: string, { seq, at, level, type, message, data }: EventRow): JobEvent {
   return { id: `${eventPrefix(runId)}${seq}`, object: 'fine_tuning.job.event', created_at: at, level, message, type: 'message', data: { ...data, type, seq } };
 }
 

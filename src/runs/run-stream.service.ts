@@ -2,16 +2,12 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { ApiSettings } from '../config/service-settings.js';
 import { API_SETTINGS } from '../config/tokens.js';
 import { RunChanges } from './run-changes.service.js';
-import { RunHistoryRepository } from './run-history.repository.js';
-import { eventOf } from './run-history.service.js';
+import { RunHistory, type FeedMessage } from './run-history.service.js';
 import { isFinished } from './run-states.js';
-import type { EventRow } from './runs.rows.js';
 import { RunsService } from './runs.service.js';
 
 /** What a stream says next. `done` has no number of its own: it follows whatever was the last entry. */
-export type StreamMessage =
-  | { readonly event: 'status' | 'progress' | 'metrics' | 'event'; readonly seq: number; readonly data: object }
-  | { readonly event: 'done'; readonly data: object };
+export type StreamMessage = FeedMessage | { readonly event: 'done'; readonly data: object };
 
 /** Entries read at once: what a stream holds in memory while its reader is slow. */
 const PAGE = 100;
@@ -21,7 +17,7 @@ const PAGE = 100;
 export class RunStream {
   constructor(
     private readonly runs: RunsService,
-    private readonly repository: RunHistoryRepository,
+    private readonly history: RunHistory,
     private readonly changes: RunChanges,
     @Inject(API_SETTINGS) private readonly settings: Pick<ApiSettings, 'streamPollMs'>,
   ) {}
@@ -39,7 +35,7 @@ export class RunStream {
         const run = await this.runs.state(runId); // before its entries: those of a finished run are all there then
         for await (const entry of this.entries(runId, last, ending)) {
           last = entry.seq;
-          yield messageOf(runId, entry);
+          yield entry;
         }
         if (isFinished(run.status) && last >= run.seq) return yield { event: 'done', data: { status: run.status } };
         await watch.changed(this.settings.streamPollMs, ending);
@@ -65,18 +61,13 @@ export class RunStream {
     }
   }
 
-  private async *entries(runId: string, after: number, ending: AbortSignal): AsyncGenerator<EventRow> {
-    let page: EventRow[];
+  private async *entries(runId: string, after: number, ending: AbortSignal): AsyncGenerator<FeedMessage> {
+    let page: FeedMessage[];
     let last = after;
     do {
-      page = await this.repository.feed(runId, { after: last, limit: PAGE });
+      page = await this.history.feed(runId, last, PAGE);
       last = page.at(-1)?.seq ?? last;
       yield* page;
     } while (page.length === PAGE && !ending.aborted);
   }
-}
-
-function messageOf(runId: string, row: EventRow): StreamMessage {
-  const { kind, seq, at, data } = row;
-  return { event: kind, seq, data: kind === 'event' ? eventOf(runId, row) : { at, ...data } };
 }

@@ -1,4 +1,6 @@
 import { Module } from '@nestjs/common';
+import { MetricsModule } from '../metrics/metrics.module.js';
+import { StudentsModule } from '../students/students.module.js';
 import { DryRuns } from './dry-runs.js';
 import { RunChanges } from './run-changes.service.js';
 import { RunCreation } from './run-creation.service.js';
@@ -7,6 +9,7 @@ import { RunHistoryController } from './run-history.controller.js';
 import { RunHistoryRepository } from './run-history.repository.js';
 import { RunHistory } from './run-history.service.js';
 import { RunInputs } from './run-inputs.js';
+import { RunMetricsController } from './run-metrics.controller.js';
 import { RunOrdersController } from './run-orders.controller.js';
 import { RunOrders } from './run-orders.service.js';
 import { RunStream } from './run-stream.service.js';
@@ -19,7 +22,8 @@ import { StageOutcomes } from './stage-outcomes.js';
 
 /** Jobs over REST. Needs the database, its listener and the queues, which their modules give to every other. */
 @Module({
-  controllers: [RunsController, RunOrdersController, RunHistoryController],
+  imports: [MetricsModule, StudentsModule],
+  controllers: [RunsController, RunOrdersController, RunHistoryController, RunMetricsController],
   providers: [RunsService, RunsRepository, RunCreation, RunSubmission, RunInputs, RunFeed, RunOrders, StageOutcomes, StageLedgerRepository, RunHistory, RunHistoryRepository, RunChanges, RunStream, DryRuns],
   exports: [RunsService],
 })
