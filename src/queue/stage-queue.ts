@@ -34,6 +34,18 @@ export class StageQueue {
     }
   }
 
+  /** Gives `take` what is offered, up to `slots` at a time; a job in Redis lasts until `take` is done with it. Whoever can write to Redis can say anything. */
+  attend(name: QueueName, slots: number, take: (said: unknown) => Promise<void>): void {
+    const queue = this.queue(name);
+    queue.on('error', (error) => this.logger.warn(`the queue ${name} is not reached: ${error.message}`));
+    queue.process(slots, ({ data }) => take(data)).catch((error: unknown) => this.logger.error(`the queue ${name} ended: ${String(error)}`));
+  }
+
+  /** Takes nothing more; what was taken is not waited for. */
+  async rest(): Promise<void> {
+    await this.bounded(Promise.all(QUEUES.map((name) => this.queue(name).pause(true, true)))).catch((error: unknown) => this.logger.warn(String(error)));
+  }
+
   /** Jobs of each queue that no worker has taken yet; undefined when Redis does not answer. */
   async waiting(): Promise<Record<QueueName, number> | undefined> {
     try {

@@ -36,6 +36,10 @@ const HELD = `case when s.queue = 'device' then greatest(0, extract(epoch from l
 export class StageLedgerRepository {
   constructor(private readonly database: Database) {}
 
+  transaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
+    return this.database.transaction(work);
+  }
+
   /** Locks a run's row. Lock it before any of its stages. */
   async lockRun(tx: Tx, runId: string): Promise<LockedRun | undefined> {
     const [run] = await rowsOf<LockedRun>(

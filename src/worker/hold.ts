@@ -1,4 +1,5 @@
 import type { Claim, LeaseAnswer } from '../runs/stage-ledger.service.js';
+import { patiently } from './patience.js';
 
 /** Why a stage's work is stopped. Only `lost` forbids to say so to the ledger. */
 export type StopReason = 'pause' | 'cancel' | 'shutdown' | 'lost';
@@ -7,8 +8,9 @@ export type StopReason = 'pause' | 'cancel' | 'shutdown' | 'lost';
 export interface HoldOptions {
   readonly claim: Claim;
   readonly renew: (claim: Claim) => Promise<LeaseAnswer>;
-  /** Between renewals, milliseconds. */
+  /** Between renewals, and between tries while the database is away. Milliseconds. */
   readonly renewMs: number;
+  readonly retryMs: number;
   readonly onRenewalFailed: (error: unknown) => void;
 }
 
@@ -67,6 +69,11 @@ export class Hold {
   kill(): void {
     this.stopping.abort();
     this.killing.abort();
+  }
+
+  /** Does a write of the stage's, again for as long as the database is away and the work is not killed. */
+  patiently<Result>(work: () => Promise<Result>): Promise<Result> {
+    return patiently(work, { retryMs: this.options.retryMs, until: this.killSignal });
   }
 
   /** No more renewals; the stage is finished or lost. */

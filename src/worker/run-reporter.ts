@@ -1,17 +1,18 @@
 import type { RunEvent } from '../distillation/events.js';
-import type { Claim, StageLedger, StageProgress } from '../runs/stage-ledger.service.js';
+import type { Claim } from '../runs/stage-ledger.service.js';
+import type { StageProgress, StageReports } from '../runs/stage-reports.service.js';
 import { MetricBuffer } from './metric-buffer.js';
 
 /** What a reporter works with. */
 export interface ReporterOptions {
   readonly claim: Claim;
-  readonly ledger: Pick<StageLedger, 'progress' | 'event' | 'checkpoint' | 'quarantine' | 'samples' | 'metrics'>;
+  readonly reports: Pick<StageReports, 'progress' | 'event' | 'checkpoint' | 'quarantine' | 'samples' | 'metrics'>;
   /** Does a write, again where the database is away. */
   readonly write: (work: () => Promise<void>) => Promise<void>;
   readonly flushMs: number;
   readonly flushPoints: number;
   /** Told of a write that failed; the run goes on without it. */
-  readonly onFailure: (error: unknown) => void;
+  readonly onUnwritten: (error: unknown) => void;
 }
 
 /** Tells the ledger what a stage tells: in order, one write at a time, points in batches, of progress only the newest. */
@@ -28,7 +29,7 @@ export class RunReporter {
 
   /** Takes an event of the core; returns at once. */
   readonly onEvent = (event: RunEvent): void => {
-    const { ledger, claim } = this.options;
+    const { reports, claim } = this.options;
     switch (event.kind) {
       case 'progress':
         this.newest = { label: event.label, done: event.done, total: event.total, unit: event.unit, rate: event.rate };
@@ -38,17 +39,17 @@ export class RunReporter {
         return;
       case 'checkpoint':
         this.flush();
-        return this.push(() => ledger.checkpoint(claim, event));
+        return this.push(() => reports.checkpoint(claim, event));
       case 'quarantined':
-        return this.push(() => ledger.quarantine(claim, event));
+        return this.push(() => reports.quarantine(claim, event));
       case 'samples':
-        return this.push(() => ledger.samples(claim, event.label, event.samples));
+        return this.push(() => reports.samples(claim, event.label, event.samples));
       case 'check':
-        return this.push(() => ledger.event(claim, checkEntry(event)));
+        return this.push(() => reports.event(claim, checkEntry(event)));
       case 'resumed':
-        return this.push(() => ledger.event(claim, { type: 'checkpoint.loaded', message: `${event.stage} goes on at step ${event.firstStep}`, data: { first_step: event.firstStep } }));
+        return this.push(() => reports.event(claim, { type: 'checkpoint.loaded', message: `${event.stage} goes on at step ${event.firstStep}`, data: { first_step: event.firstStep } }));
       case 'warning':
-        return this.push(() => ledger.event(claim, { level: 'warn', type: 'warning', message: event.message }));
+        return this.push(() => reports.event(claim, { level: 'warn', type: 'warning', message: event.message }));
       case 'stage_started':
       case 'stage_skipped':
       case 'stage_finished': // the ledger tells of stages itself
@@ -63,16 +64,16 @@ export class RunReporter {
   }
 
   private flush(): void {
-    const { ledger, claim } = this.options;
-    for (const batch of this.metrics.take()) this.push(() => ledger.metrics(claim, batch));
+    const { reports, claim } = this.options;
+    for (const batch of this.metrics.take()) this.push(() => reports.metrics(claim, batch));
     const progress = this.newest;
     this.newest = undefined;
-    if (progress) this.push(() => ledger.progress(claim, progress));
+    if (progress) this.push(() => reports.progress(claim, progress));
   }
 
   private push(work: () => Promise<void>): void {
-    const { write, onFailure } = this.options;
-    this.written = this.written.then(() => write(work)).catch(onFailure);
+    const { write, onUnwritten } = this.options;
+    this.written = this.written.then(() => write(work)).catch(onUnwritten);
   }
 }
 

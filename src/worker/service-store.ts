@@ -2,17 +2,14 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { RunStore } from '../distillation/store.js';
-import type { Claim, RunFile } from '../runs/stage-ledger.service.js';
+import type { RunFile, StageFiles } from '../runs/stage-files.service.js';
+import type { Claim } from '../runs/stage-ledger.service.js';
 import { DirectoryStore } from '../storage/directory-store.js';
 import { NameTaken } from '../storage/storage.errors.js';
 import { FileDamaged } from './worker.errors.js';
 
-/** What of the ledger a store needs. */
-export interface FileLedger {
-  files(claim: Claim): Promise<RunFile[]>;
-  writeFiles(claim: Claim, files: readonly RunFile[]): Promise<void>;
-  removeFiles(claim: Claim, name: string): Promise<void>;
-}
+/** The rows behind a store. */
+export type FileRows = Pick<StageFiles, 'list' | 'commit' | 'forget'>;
 
 /**
  * A run's files under a claim. A file counts once a row written under the current epoch names it: bytes go to a place of their own, whose
@@ -24,7 +21,7 @@ export class ServiceStore extends RunStore {
 
   private constructor(
     private readonly disk: DirectoryStore,
-    private readonly ledger: FileLedger,
+    private readonly files: FileRows,
     private readonly claim: Claim,
     private readonly rows: Map<string, RunFile>,
   ) {
@@ -32,9 +29,9 @@ export class ServiceStore extends RunStore {
   }
 
   /** @param dir the run's directory; made when the first file is written. */
-  static async open(dir: string, ledger: FileLedger, claim: Claim): Promise<ServiceStore> {
-    const files = await ledger.files(claim);
-    return new ServiceStore(new DirectoryStore(dir), ledger, claim, new Map(files.map((file) => [file.name, file])));
+  static async open(dir: string, files: FileRows, claim: Claim): Promise<ServiceStore> {
+    const rows = await files.list(claim);
+    return new ServiceStore(new DirectoryStore(dir), files, claim, new Map(rows.map((row) => [row.name, row])));
   }
 
   /** @throws FileDamaged when the bytes are not those that were committed. */
@@ -55,19 +52,18 @@ export class ServiceStore extends RunStore {
   /** A file that grows has a place of this epoch's own, and counts as long as its row says: what a late writer adds is never read. */
   async append(name: string, bytes: Uint8Array): Promise<void> {
     const row = this.rows.get(name);
-    const place = row && row.sha256 === null && this.isOwn(row.place) ? row.place : await this.copyToGrow(name);
+    const place = row && (await this.mayGrow(row)) ? row.place : await this.copyToGrow(name);
     await this.disk.append(place, bytes);
     await this.commit([{ name, place, bytes: (row?.bytes ?? 0) + bytes.length, sha256: null }]);
   }
 
   async list(prefix: string): Promise<string[]> {
-    this.disk.path(prefix === '' ? 'x' : `${prefix}x`);
     return [...this.rows.keys()].filter((name) => name.startsWith(prefix)).sort((a, b) => (a < b ? -1 : 1));
   }
 
   async remove(name: string): Promise<void> {
     const gone = this.under(name);
-    await this.ledger.removeFiles(this.claim, name);
+    await this.files.forget(this.claim, name);
     for (const row of gone) this.rows.delete(row.name);
     for (const { place } of gone) await this.disk.remove(place);
     await this.disk.remove(name); // a directory that was never published, such as a checkpoint
@@ -102,8 +98,9 @@ export class ServiceStore extends RunStore {
     return `${this.claim.stage}-${this.claim.epoch}`;
   }
 
-  private isOwn(place: string): boolean {
-    return place.includes(`.${this.mark()}-`);
+  /** Whether a file lies in this epoch's place and ends where its row says: after a failed write it may be longer. */
+  private async mayGrow({ place, sha256, bytes }: RunFile): Promise<boolean> {
+    return sha256 === null && place.includes(`.${this.mark()}-`) && (await stat(this.disk.path(place))).size === bytes;
   }
 
   private async copyToGrow(name: string): Promise<string> {
@@ -123,7 +120,7 @@ export class ServiceStore extends RunStore {
   /** The rows first, then the bytes they replaced: in between, both are there. */
   private async commit(files: readonly RunFile[]): Promise<void> {
     const replaced = files.map(({ name }) => this.rows.get(name)?.place);
-    await this.ledger.writeFiles(this.claim, files);
+    await this.files.commit(this.claim, files);
     for (const file of files) this.rows.set(file.name, file);
     for (const [index, place] of replaced.entries()) {
       if (place !== undefined && place !== files[index].place) await this.disk.remove(place).catch(() => undefined); // a leftover costs room, nothing else

@@ -19,13 +19,17 @@ export class Sweep {
   ) {}
 
   start(): void {
-    this.sweeping = this.once();
-    this.timer = setInterval(() => (this.sweeping = this.sweeping.then(() => this.once())), this.settings.sweepMs);
+    this.next();
+    this.timer = setInterval(() => this.next(), this.settings.sweepMs);
   }
 
   async stop(): Promise<void> {
     clearInterval(this.timer);
     await this.sweeping;
+  }
+
+  private next(): void {
+    this.sweeping = this.sweeping.then(() => this.once());
   }
 
   /** One look. Never throws: the next one comes. */
