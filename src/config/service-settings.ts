@@ -35,41 +35,36 @@ const common = {
 };
 
 /** Settings of the API process. */
-export const ApiSettings = z
-  .strictObject({
-    ...common,
-    host: z.string().min(1).default('127.0.0.1'),
-    /** 0 takes a free port. */
-    port: z.coerce.number().int().min(0).max(65_535).default(8080),
-    /** Says that TLS ends in front of this process; without it only a loopback address is listened on, because keys would travel in plain sight. */
-    behindTls: z.union([z.boolean(), z.stringbool()]).default(false),
-    /** Largest JSON body. */
-    maxBodyBytes: bytes.default(2 ** 20),
-    /** Largest prompt file, and largest line in it. */
-    maxFileBytes: bytes.default(2 ** 31),
-    maxLineBytes: bytes.default(2 ** 20),
-    /** Largest single file of a pushed model. */
-    maxModelFileBytes: bytes.default(2 ** 36),
-    /** How long an answer is kept for its Idempotency-Key. */
-    idempotencyMs: milliseconds().default(86_400_000),
-    /** How long a dry run's POST waits for its end. */
-    dryRunWaitMs: milliseconds().default(30_000),
-    /** How long a probe of a teacher may take. */
-    probeTeacherMs: milliseconds().default(10_000),
-    /** Silence after which a node no longer counts as ready. */
-    nodeSilentMs: milliseconds().default(60_000),
-    /** Between looks at Postgres where a notification did not come. */
-    streamPollMs: milliseconds().default(2_000),
-    /** Comment lines that keep an idle stream open. */
-    streamHeartbeatMs: milliseconds().default(15_000),
-    /** Between turning not ready and no longer listening, and how long running requests may take then. */
-    drainMs: z.coerce.number().int().min(0).default(5_000),
-    shutdownMs: milliseconds().default(15_000),
-  })
-  .refine(({ host, behindTls }) => behindTls || isLoopback(host), {
-    path: ['host'],
-    error: 'only a loopback address may be listened on without TLS; where a proxy ends TLS in front of this process, say so with LIMBECK_BEHIND_TLS=true',
-  });
+export const ApiSettings = z.strictObject({
+  ...common,
+  host: z.string().min(1).default('127.0.0.1'),
+  /** 0 takes a free port. */
+  port: z.coerce.number().int().min(0).max(65_535).default(8080),
+  /** Says that TLS ends in front of this process; without it only a loopback address is listened on, because keys would travel in plain sight. */
+  behindTls: z.union([z.boolean(), z.stringbool()]).default(false),
+  /** Largest JSON body. */
+  maxBodyBytes: bytes.default(2 ** 20),
+  /** Largest prompt file, and largest line in it. */
+  maxFileBytes: bytes.default(2 ** 31),
+  maxLineBytes: bytes.default(2 ** 20),
+  /** Largest single file of a pushed model. */
+  maxModelFileBytes: bytes.default(2 ** 36),
+  /** How long an answer is kept for its Idempotency-Key. */
+  idempotencyMs: milliseconds().default(86_400_000),
+  /** How long a dry run's POST waits for its end. */
+  dryRunWaitMs: milliseconds().default(30_000),
+  /** How long a probe of a teacher may take. */
+  probeTeacherMs: milliseconds().default(10_000),
+  /** Silence after which a node no longer counts as ready. */
+  nodeSilentMs: milliseconds().default(60_000),
+  /** Between looks at Postgres where a notification did not come. */
+  streamPollMs: milliseconds().default(2_000),
+  /** Comment lines that keep an idle stream open. */
+  streamHeartbeatMs: milliseconds().default(15_000),
+  /** Between turning not ready and no longer listening, and how long running requests may take then. */
+  drainMs: z.coerce.number().int().min(0).default(5_000),
+  shutdownMs: milliseconds().default(15_000),
+});
 export type ApiSettings = z.output<typeof ApiSettings>;
 export type ApiSettingsInput = z.input<typeof ApiSettings>;
 
@@ -104,10 +99,6 @@ export const WorkerSettings = z.strictObject({
 });
 export type WorkerSettings = z.output<typeof WorkerSettings>;
 export type WorkerSettingsInput = z.input<typeof WorkerSettings>;
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
-}
 
 const PREFIX = 'LIMBECK_';
 /** Prefixes of other processes' variables, which may stand in the same environment. */

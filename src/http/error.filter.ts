@@ -53,6 +53,6 @@ export function answer(response: Response, error: AppError): void {
   // Without this header the stock OpenAI client repeats every 409.
   if (kind === 'conflict') response.set('x-should-retry', String(error.retryable));
   if (kind === 'too_many' || kind === 'unavailable') response.set('retry-after', String(RETRY_AFTER_SECONDS));
-  if (kind === 'unauthenticated') response.set('www-authenticate', 'Bearer');
+  if (kind === 'unauthenticated' && !response.hasHeader('www-authenticate')) response.set('www-authenticate', 'Bearer');
   response.status(httpStatusOf(kind)).json({ error: { ...details, message, type: TYPE_OF_KIND[kind], code, param } });
 }

@@ -41,3 +41,12 @@ export class RouteWithoutRule extends AppError {
     super(`nobody may call a route that does not say who may: give ${routes.join(', ')} @Scopes(...) or @Open()`);
   }
 }
+
+/** The process would show API keys to everybody on the network. */
+export class HostWithoutTls extends AppError {
+  readonly code = 'http.host_without_tls';
+  readonly kind = 'invalid';
+  constructor(host: string) {
+    super(`${host} is not a loopback address, and keys would cross the network in plain sight: let a proxy end TLS in front of this process and say so with LIMBECK_BEHIND_TLS=true`);
+  }
+}

@@ -1,5 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { ApiSettings } from '../config/service-settings.js';
+import { HostWithoutTls } from './http.errors.js';
 
 /** Where a process listens. */
 export interface ListeningAt {
@@ -8,8 +10,11 @@ export interface ListeningAt {
   readonly port: number;
 }
 
-/** Begins to listen. @throws the system's error when the port is taken */
-export async function listen(app: NestExpressApplication, { host, port }: { readonly host: string; readonly port: number }): Promise<ListeningAt> {
+const LOOPBACK = /^(localhost|::1|127(\.\d{1,3}){3})$/;
+
+/** Begins to listen. @throws HostWithoutTls; the system's error when the port is taken */
+export async function listen(app: NestExpressApplication, { host, port, behindTls }: Pick<ApiSettings, 'host' | 'port' | 'behindTls'>): Promise<ListeningAt> {
+  if (!behindTls && !LOOPBACK.test(host)) throw new HostWithoutTls(host);
   const server = await app.listen(port, host);
   const address: AddressInfo | string | null = server.address();
   const taken = typeof address === 'object' && address ? address.port : port;
