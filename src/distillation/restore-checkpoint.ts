@@ -36,9 +36,9 @@ export async function restoreNewest(options: RestoreOptions, state: TrainingStat
   }
 }
 
-/** Moves what is left of a checkpoint where nothing looks for one; a person may want to know what became of it. */
+/** Moves what is left of a checkpoint where nothing looks for one: a person may want to know what became of it. What cannot be moved, or is gone, stays as it is. */
 async function setAside({ store }: RestoreOptions, { name }: Checkpoint): Promise<void> {
   const aside = name.replace(/^checkpoints/, 'quarantine');
   await store.remove(aside);
-  if ((await store.list(`${name}/`)).length > 0) await store.publish(name, aside);
+  await store.publish(name, aside).catch(() => undefined);
 }
