@@ -9,6 +9,7 @@ import { MetricsIngestRepository } from './metrics-ingest.repository.js';
 import { CHART_POINTS, STEP_MOST, type MetricChart, type MetricValue } from './metrics.schema.js';
 
 export type { LatestValue, MetricBatch, MetricPoint, SeriesRange } from './metric-point.js';
+export { MetricsAnswer, MetricsQuery } from './metrics.schema.js';
 
 /** Most points of a batch; with names of at most 200 characters that is under 1 MB. */
 export const BATCH_POINTS_MOST = 1_000;
