@@ -5,12 +5,14 @@ export class Roles1795000000005 implements MigrationInterface {
   readonly name = 'Roles1795000000005';
 
   async up(runner: QueryRunner): Promise<void> {
-    // A role belongs to the whole server, so another installation on it may have made it already.
+    // A role belongs to the whole server: the supervisor, or another installation on that server, may have made it already.
     await runner.query(`
       do $$ begin
-        create role limbeck_worker nologin;
+        if not exists (select from pg_roles where rolname = 'limbeck_worker') then
+          create role limbeck_worker nologin;
+        end if;
       exception
-        when duplicate_object then null;
+        when duplicate_object or unique_violation then null; -- made by another installation at this moment
         when insufficient_privilege then raise insufficient_privilege
           using message = 'this role may not create roles: let an administrator run "create role limbeck_worker nologin" once, then migrate again';
       end $$;

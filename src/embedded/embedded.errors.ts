@@ -14,3 +14,12 @@ export class RedisMissing extends AppError {
     super('there is no `redis-server` on the PATH: install it (`apt-get install -y --no-install-recommends redis-server`) or name another one in LIMBECK_REDIS_URL (redis://:password@host:port)');
   }
 }
+
+/** Another supervisor runs on the same data directory. */
+export class DataDirectoryInUse extends AppError {
+  readonly code = 'embedded.data_directory_in_use';
+  readonly kind = 'conflict';
+  constructor(dir: string) {
+    super(`another \`limbeck up\` runs on ${dir}: stop it, or name another directory with --data`);
+  }
+}

@@ -3,7 +3,8 @@ import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlin
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { canReach, type ServerUser } from './server-user.js';
+import type { ServerUser } from './run-program.js';
+import { canReach } from './server-user.js';
 
 /** Where the programs of one Postgres release lie. */
 export interface PostgresBinaries {

@@ -3,9 +3,9 @@ import { dirname, join } from 'node:path';
 import { EmbeddedServerFailed } from './embedded.errors.js';
 import { freePort } from './free-port.js';
 import { postgresBinaries, reachablePlace, type PostgresBinaries } from './postgres-binaries.js';
-import { commandLine } from './processes.js';
-import { runProgram } from './run-program.js';
-import { canReach, giveTo, serverUser, type ServerUser } from './server-user.js';
+import { commandLine, processesIn, until } from './processes.js';
+import { runProgram, type ServerUser } from './run-program.js';
+import { canReach, giveTo, serverUser } from './server-user.js';
 
 /** How the Postgres that Limbeck brings along runs. */
 export interface PostgresOptions {
@@ -13,6 +13,8 @@ export interface PostgresOptions {
   readonly dir: string;
   /** Password of the superuser `postgres`; fixed when the cluster is made. */
   readonly password: string;
+  /** Left out, a free one. Given where clients know it already. */
+  readonly port?: number;
   /** False only where the data may be lost with the machine: tests. */
   readonly durable: boolean;
   /** Most connections of all processes together. */
@@ -89,7 +91,7 @@ async function makeCluster({ binaries, user, place, dataDir }: Cluster, { passwo
 async function startPostmaster(cluster: Cluster, options: PostgresOptions): Promise<{ port: number; pid: number }> {
   let said = '';
   for (let tried = 0; tried < PORT_TRIES; tried++) {
-    const port = await freePort();
+    const port = options.port ?? (await freePort());
     const { status, output } = await pgCtl(cluster, ['start', '-w', '-t', seconds(options.startMs), '-l', join(cluster.place, 'postgres.log'), '-o', serverFlags(port, options)], options.startMs);
     const pid = runningPostmaster(cluster.dataDir);
     if (status === 0 && pid !== undefined) return { port, pid };
@@ -105,14 +107,18 @@ function serverFlags(port: number, { durable, maxConnections }: PostgresOptions)
 }
 
 async function stopPostmaster(cluster: Cluster, { stopMs }: PostgresOptions): Promise<void> {
-  if (runningPostmaster(cluster.dataDir) === undefined) {
-    rmSync(join(cluster.dataDir, 'postmaster.pid'), { force: true }); // its number may belong to another process by now
-    return;
-  }
+  if (runningPostmaster(cluster.dataDir) === undefined) return clearAway(cluster.dataDir, stopMs);
   await pgCtl(cluster, ['stop', '-w', '-m', 'fast', '-t', seconds(stopMs)], stopMs);
   if (runningPostmaster(cluster.dataDir) === undefined) return;
   const { output } = await pgCtl(cluster, ['stop', '-w', '-m', 'immediate', '-t', seconds(stopMs)], stopMs);
   if (runningPostmaster(cluster.dataDir) !== undefined) throw new EmbeddedServerFailed(`Postgres in ${cluster.dataDir} did not stop: ${output}`);
+}
+
+// After a killed postmaster: its number may belong to another process by now, and a session in the middle of a statement keeps its memory, which refuses a new one.
+async function clearAway(dataDir: string, stopMs: number): Promise<void> {
+  rmSync(join(dataDir, 'postmaster.pid'), { force: true });
+  for (const pid of processesIn(dataDir)) process.kill(pid, 'SIGQUIT');
+  if (!(await until(() => processesIn(dataDir).length === 0, stopMs))) throw new EmbeddedServerFailed(`sessions of a killed Postgres in ${dataDir} do not end: processes ${processesIn(dataDir).join(', ')}`);
 }
 
 /** Process id of the Postgres that serves these data; undefined when none does. */

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EmbeddedServerFailed } from './embedded.errors.js';
 
@@ -11,6 +11,23 @@ export function commandLine(pid: number): string | undefined {
     return line === '' ? undefined : line.split('\0').join(' ').trim();
   } catch {
     return undefined;
+  }
+}
+
+/** Processes that work in a directory, of those whose directory this process may see. */
+export function processesIn(dir: string): number[] {
+  if (!existsSync(dir)) return [];
+  const real = realpathSync(dir);
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && workingDirectory(name) === real)
+    .map(Number);
+}
+
+function workingDirectory(pid: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return undefined; // ended meanwhile, or another user's
   }
 }
 

@@ -11,6 +11,8 @@ export interface RedisOptions {
   /** Directory of its own; made when missing. */
   readonly dir: string;
   readonly password: string;
+  /** Left out, a free one. Given where clients know it already. */
+  readonly port?: number;
   /** False only where the queues may be lost with the process: tests. */
   readonly durable: boolean;
   readonly startMs: number;
@@ -34,7 +36,7 @@ export async function startRedis(options: RedisOptions): Promise<RunningRedis> {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   await stopRedis(options);
   for (let tried = 0; tried < PORT_TRIES; tried++) {
-    const port = await freePort();
+    const port = options.port ?? (await freePort());
     const pid = await launch(port, options);
     if (await answers(port, pid, options)) return { port, pid, url: `redis://:${password}@127.0.0.1:${port}`, stop: () => stopRedis(options) };
     await stopRedis(options);

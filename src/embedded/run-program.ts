@@ -1,6 +1,11 @@
 import { spawn } from 'node:child_process';
 import { EmbeddedServerFailed } from './embedded.errors.js';
-import type { ServerUser } from './server-user.js';
+
+/** Whom a server runs as. */
+export interface ServerUser {
+  readonly uid: number;
+  readonly gid: number;
+}
 
 /** A program that ends by itself. */
 export interface Program {

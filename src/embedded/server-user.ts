@@ -1,12 +1,6 @@
 import { chownSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { runProgram } from './run-program.js';
-
-/** Whom a server runs as. */
-export interface ServerUser {
-  readonly uid: number;
-  readonly gid: number;
-}
+import { runProgram, type ServerUser } from './run-program.js';
 
 const NOBODY: ServerUser = { uid: 65_534, gid: 65_534 };
 const CHECK_MS = 10_000;
