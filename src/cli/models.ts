@@ -3,7 +3,9 @@ import { importGguf } from '../model-files/gguf/import-gguf.js';
 import { pullModel, PULLABLE_MODELS } from '../model-files/pull.js';
 import { pruneModel } from '../model-files/prune.js';
 import { writeInterchangeModel } from '../model-files/onnx/interchange-model.js';
+import { addApiOptions, withApi, type ApiFlags } from './api-address.js';
 import { ArgumentInvalid } from './failure.js';
+import { pushModel } from './push.js';
 import { verifyModel } from './verify.js';
 
 /** `models …`: fetch, import, prune and convert model directories. */
@@ -40,6 +42,19 @@ export function addModelCommands(program: Command): void {
       await pruneModel(dir, out, parseLayers(layers));
       process.stdout.write(`${out}\n`);
     });
+
+  addApiOptions(models.command('push'))
+    .argument('<dir>', 'a Hugging Face directory, or one that holds model.gguf')
+    .requiredOption('--name <name>', 'what the service shall call it')
+    .option('--base <name>', 'what it was made from, for its readers')
+    .description('send a model to a service, as a student to train')
+    .action((dir: string, flags: ApiFlags & { name: string; base?: string }) =>
+      withApi(flags, async (client) => {
+        const onFile = (file: string, bytes: number): void => void process.stderr.write(`sending ${file} (${(bytes / 1e6).toFixed(1)} MB)\n`);
+        const { id } = await pushModel(client, { dir, name: flags.name, base: flags.base, onFile });
+        process.stdout.write(`${id}\n`);
+      }),
+    );
 
   models
     .command('verify')
