@@ -5,9 +5,12 @@ import { SCOPES } from '../http/scopes.js';
 const YEAR_SECONDS = 366 * 86_400;
 const unixSeconds = z.int().describe('Unix seconds');
 
+/** What a key is for, in the words of whoever made it. */
+export const ApiKeyName = z.string().trim().min(1).max(64).regex(/^\P{C}+$/u, 'printable characters only');
+
 /** Body of `POST /v1/api_keys`. */
 export const CreateApiKey = z.strictObject({
-  name: z.string().trim().min(1).max(64),
+  name: ApiKeyName,
   scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length),
   /** From now, by default never. */
   expires_in_seconds: z.int().min(1).max(10 * YEAR_SECONDS).nullable().default(null),
