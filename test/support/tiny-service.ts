@@ -1,0 +1,126 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AuthService } from '../../src/auth/auth.service.js';
+import { ApiSettings, WorkerSettings, type WorkerSettingsInput } from '../../src/config/service-settings.js';
+import { createDataSource } from '../../src/database/data-source.js';
+import { Database } from '../../src/database/database.js';
+import { ReferenceEngine } from '../../src/engine/reference/reference-engine.js';
+import type { Job } from '../../src/runs/runs.schema.js';
+import { startApi, type RunningApi } from '../../src/start-api.js';
+import { startWorker, type RunningWorker } from '../../src/start-worker.js';
+import { StudentService } from '../../src/students/students.service.js';
+import { TeacherService } from '../../src/teachers/teacher.service.js';
+import type { TeacherServer } from '../../src/teacher-server/start-teacher-server.js';
+import { StageTools, type EngineRequest } from '../../src/worker/stage-tools.js';
+import { getJson, postJson } from './http-json.js';
+import { freshDatabase, redis, type TestDatabase, type TestRedis } from './service-servers.js';
+import { startTestTeacher } from './teacher.js';
+import { runHere, tinyPrompts, TinyRun, tinySpec } from './tiny-run.js';
+
+const JOBS = '/v1/fine_tuning/jobs';
+const MASTER_KEY = '5a'.repeat(32);
+/** Short times, so that nothing is waited for that a test is not about. */
+const SWIFT = { leaseMs: 6_000, renewMs: 200, sweepMs: 200, heartbeatMs: 200, databaseRetryMs: 50, metricsFlushMs: 50, shutdownMs: 10_000, probePort: 0, deviceSlots: 1, collectSlots: 2 } as const;
+
+/** Computes in this thread: a process of its own would need the compiled tree. */
+export class TestTools extends StageTools {
+  override readonly runInterchange = runHere;
+
+  override openEngine({ modelDir }: EngineRequest): Promise<ReferenceEngine> {
+    return ReferenceEngine.open(modelDir);
+  }
+}
+
+/** The whole service in this process, on a database, a queue prefix and a store of its own, with a tiny model and a teacher that answers over HTTP. */
+export class TinyService {
+  private constructor(
+    readonly database: Database,
+    readonly storeDir: string,
+    readonly queue: TestRedis,
+    private readonly parts: { readonly postgres: TestDatabase; readonly api: RunningApi; readonly teacher: TeacherServer; readonly run: TinyRun; readonly key: string; readonly body: object },
+  ) {}
+
+  static async start(): Promise<TinyService> {
+    const [postgres, queue, storeDir, run] = await Promise.all([freshDatabase(), redis(), mkdtemp(join(tmpdir(), 'limbeck-service-')), TinyRun.lay()]);
+    const teacher = await startTestTeacher({ modelDir: join(run.home, 'teacher'), modelName: 'tiny' });
+    const settings = ApiSettings.parse({ databaseUrl: postgres.url, redisUrl: queue.url, redisPrefix: queue.prefix, storeDir, masterKey: MASTER_KEY, allowedTeachers: teacher.url, logLevel: 'silent', port: 0, drainMs: 0 });
+    const api = await startApi(settings);
+    const database = new Database(await createDataSource({ url: postgres.url, poolSize: 4, statementMs: 30_000, connectMs: 5_000 }).initialize());
+    const key = (await database.transaction((tx) => AuthService.over(database, MASTER_KEY).createKey(tx, { name: 'test', scopes: ['admin'] }))).text;
+    const body = await registerInputs(database, settings, { run, teacherUrl: teacher.url, upload: (prompts) => uploadPrompts(api.url, { authorization: `Bearer ${key}` }, prompts) });
+    return new TinyService(database, storeDir, queue, { postgres, api, teacher, run, key, body });
+  }
+
+  /** Starts a worker in this process, with a worker's rights in the database. */
+  startWorker(change: Partial<WorkerSettingsInput> = {}, tools: StageTools = new TestTools()): Promise<RunningWorker> {
+    const { postgres, teacher } = this.parts;
+    const common = { databaseUrl: postgres.workerUrl, redisUrl: this.queue.url, redisPrefix: this.queue.prefix, storeDir: this.storeDir, masterKey: MASTER_KEY, allowedTeachers: teacher.url };
+    const settings = WorkerSettings.parse({ ...SWIFT, ...common, engine: 'reference', threads: 1, logLevel: process.env.LIMBECK_TEST_LOG ?? 'silent', ...change });
+    return startWorker(settings, tools);
+  }
+
+  /** Submits the tiny job, some fields of `method.distillation` changed. @returns its id. */
+  async submit(change: object = {}, query = ''): Promise<string> {
+    const { body } = this.parts;
+    const { method, ...rest } = body as { method: { distillation: object } };
+    const answer = await this.post<Job>(query, { ...rest, method: { ...method, distillation: { ...method.distillation, ...change } } });
+    if (!answer.json?.id) throw new Error(`the job was refused: ${answer.text}`);
+    return answer.json.id;
+  }
+
+  post<T>(path: string, body: unknown = {}) {
+    return postJson<T>(`${this.parts.api.url}${JOBS}${path}`, body, { headers: this.headers });
+  }
+
+  get<T>(path: string) {
+    return getJson<T>(`${this.parts.api.url}${path}`, this.headers);
+  }
+
+  async job(id: string): Promise<Job> {
+    return (await this.get<Job>(`${JOBS}/${id}`)).json;
+  }
+
+  /** Waits until `isSo` holds of the job, looking whenever the database says that it changed. @throws when the job ends without it. */
+  async until(id: string, isSo: (job: Job) => boolean): Promise<Job> {
+    for (;;) {
+      const job = await this.job(id);
+      if (isSo(job)) return job;
+      if (['succeeded', 'failed', 'cancelled'].includes(job.status)) throw new Error(`the job is ${job.status}: ${JSON.stringify(job.error)}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  get headers(): Record<string, string> {
+    return { authorization: `Bearer ${this.parts.key}` };
+  }
+
+  async close(): Promise<void> {
+    const { postgres, api, teacher, run } = this.parts;
+    await api.close();
+    await teacher.close();
+    await this.database.onApplicationShutdown();
+    await Promise.all([postgres.close(), this.queue.close(), run.remove()]);
+    await rm(this.storeDir, { recursive: true, force: true });
+  }
+}
+
+async function registerInputs(database: Database, settings: ApiSettings, { run, teacherUrl, upload }: { run: TinyRun; teacherUrl: string; upload: (prompts: readonly object[]) => Promise<string> }): Promise<object> {
+  const students = new StudentService(database, settings);
+  const student = await students.place(run.inputs.modelDir);
+  await database.transaction((tx) => students.adopt(tx, { name: 'small', base: null, runId: null, student }));
+  const teachers = new TeacherService(database, settings);
+  const { id } = await database.transaction((tx) => teachers.create(tx, { name: 'strong', dialect: 'vllm', base_url: teacherUrl, model: 'tiny' }));
+  const { seed, suffix, method } = tinySpec({ export: ['safetensors'] });
+  const files = { training_file: await upload(tinyPrompts(0, 12)), validation_file: await upload(tinyPrompts(12)) };
+  return { model: 'small', ...files, seed, suffix, method: { ...method, distillation: { ...method.distillation, teacher: id } } };
+}
+
+/** @returns the id of the prompt file. */
+async function uploadPrompts(url: string, headers: Record<string, string>, prompts: readonly object[]): Promise<string> {
+  const body = new FormData();
+  body.set('purpose', 'fine-tune');
+  body.set('file', new Blob([prompts.map((prompt) => JSON.stringify(prompt)).join('\n')]), 'prompts.jsonl');
+  const answer = await fetch(`${url}/v1/files`, { method: 'POST', headers, body });
+  return ((await answer.json()) as { id: string }).id;
+}
