@@ -31,6 +31,5 @@ export class PromptUploadStorage {
 
 /** The name is only shown: it never becomes a path. */
 function plainName(name: string): string {
-  // eslint-disable-next-line no-control-regex -- control characters are what is taken out
   return name.replace(/[\u0000-\u001f\u007f]/g, '').slice(0, FILENAME_CHARACTERS) || 'file';
 }
