@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { startTeacherServer } from '../teacher-server/start-teacher-server.js';
+import { addRegisteredTeacherCommands } from './registered-teachers.js';
 import { stopOnSignal } from './stop.js';
 
 interface ServeFlags {
@@ -10,11 +11,11 @@ interface ServeFlags {
   readonly modelName?: string;
 }
 
-/** `teacher serve DIR`: the embedded teacher, until a signal ends it. */
+/** `teacher serve DIR`: the embedded teacher, until a signal ends it; and the teachers that a service knows. */
 export function addTeacherCommands(program: Command): void {
-  program
-    .command('teacher')
-    .description('serve a model directory as a teacher')
+  const teacher = program.command('teacher').description('serve a model directory as a teacher; register teachers with a service');
+  addRegisteredTeacherCommands(teacher);
+  teacher
     .command('serve')
     .argument('<dir>', 'a Hugging Face directory; its teacher.onnx is built when missing')
     .option('--host <address>', 'address to listen on', '127.0.0.1')

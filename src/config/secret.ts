@@ -6,9 +6,9 @@ export class SecretMissing extends AppError {
   readonly kind = 'invalid';
 }
 
-/** @returns the value of the environment variable that a job names, for example in `api_key_env`. @throws SecretMissing when unset or empty. */
+/** @returns the value of the environment variable that a user names, for example in `api_key_env`. @throws SecretMissing when unset or empty. */
 export function secretFromEnvironment(name: string): string {
   const value = process.env[name];
-  if (!value) throw new SecretMissing(`the environment variable ${name} is not set, but the job names it as the teacher's key; export it, or leave api_key_env out`);
+  if (!value) throw new SecretMissing(`the environment variable ${name} is not set, but it is named as the one that holds the teacher's key; export it, or name none`);
   return value;
 }
