@@ -1,97 +1,32 @@
 import { createHash } from 'node:crypto';
-import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { RunContext } from '../../src/distillation/context.js';
 import type { RunEvent, StepMetrics } from '../../src/distillation/events.js';
-import { parsePrompts } from '../../src/distillation/prompts.js';
 import type { RunReport } from '../../src/distillation/report.js';
 import { runDistillation } from '../../src/distillation/run.js';
-import { parseSpec } from '../../src/distillation/spec.js';
 import { EngineFailed, type Engine } from '../../src/engine/engine.js';
 import { ReferenceEngine } from '../../src/engine/reference/reference-engine.js';
-import { ChatTemplate } from '../../src/model-files/chat-template.js';
 import { ModelDirectory } from '../../src/model-files/model-directory.js';
-import { InterchangeSession } from '../../src/model-files/onnx/interchange-session.js';
 import { Tokenizer } from '../../src/model-files/tokenizer.js';
 import { TeacherUnavailable } from '../../src/teacher-clients/teacher-client.js';
 import { DirectoryStore } from '../../src/storage/directory-store.js';
 import { EngineTeacher } from '../support/engine-teacher.js';
-import { writeTinyModel } from '../support/tiny-model.js';
+import { runHere, tinyPrompts, TinyRun, tinySpec, type Attempt as Prepared, type AttemptOptions as PreparedOptions } from '../support/tiny-run.js';
 
-const WORDS = ['sun', 'tea', 'ink', 'oak', 'sea', 'ash', 'fog', 'hen', 'jam', 'kit', 'log', 'map', 'nut', 'owl', 'pen', 'rug'];
-/** Enough stop ids that a random teacher ends some of its answers. */
-const STOP_IDS = [2, ...Array.from({ length: 40 }, (_, index) => 40 + index)];
-
-const spec = parseSpec({
-  model: 'student',
-  training_file: 'train.jsonl',
-  validation_file: 'heldout.jsonl',
-  seed: 7,
-  suffix: 'tiny',
-  method: {
-    type: 'distillation',
-    distillation: {
-      teacher: { dialect: 'vllm', base_url: 'http://teacher.test', model: 'tiny' },
-      targets: { top_k: 16 },
-      collect: { samples_per_prompt: 2, max_tokens: 8 },
-      distill: { epochs: 4, loss_tokens_per_step: 50, learning_rate: 1e-2 },
-      align: { steps: 6, prompts_per_step: 3, max_tokens: 8, learning_rate: 2e-3 },
-      evaluate: { prompts: 4, max_tokens: 8 },
-      micro_batch_tokens: 128,
-      checkpoint_every: { steps: 2 },
-    },
-  },
-});
-
-const withControls = parseSpec({ ...spec, method: { ...spec.method, distillation: { ...spec.method.distillation, controls: 'all' } } });
-
-const promptLines = (words: readonly string[]) => words.map((word) => JSON.stringify({ messages: [{ role: 'user', content: word }] })).join('\n');
-
+let run: TinyRun;
 let home: string;
-let teacherEngine: Engine;
-let basics: Omit<RunContext, 'store' | 'teacher' | 'openEngine' | 'clock' | 'onEvent' | 'epoch'>;
 
 /** One attempt of a run on a directory: what it told, and what the teacher was asked. */
-interface Attempt {
-  readonly events: RunEvent[];
-  readonly teacher: EngineTeacher;
+interface Attempt extends Prepared {
   readonly outcome: Promise<RunReport>;
 }
 
-interface AttemptOptions {
-  readonly out: string;
-  readonly epoch: number;
-  readonly signal?: AbortSignal;
-  readonly controls?: 'none' | 'all';
-  readonly openEngine?: RunContext['openEngine'];
-  readonly runInterchange?: RunContext['runInterchange'];
-  readonly onEvent?: (event: RunEvent) => void;
-}
+type AttemptOptions = PreparedOptions & { readonly signal?: AbortSignal };
 
-function attempt({ out, epoch, signal, controls = 'none', openEngine = (dir) => ReferenceEngine.open(dir), runInterchange = runHere, onEvent }: AttemptOptions): Attempt {
-  const events: RunEvent[] = [];
-  const teacher = new EngineTeacher({ engine: teacherEngine, tokenizer: basics.tokenizer });
-  let ms = 0;
-  const outcome = runDistillation(
-    {
-      ...basics,
-      spec: controls === 'all' ? withControls : spec,
-      store: new DirectoryStore(join(home, out)),
-      teacher,
-      openEngine,
-      runInterchange,
-      clock: () => (ms += 5),
-      onEvent: (event) => {
-        events.push(event);
-        onEvent?.(event);
-      },
-      epoch,
-    },
-    signal,
-  );
-  return { events, teacher, outcome };
+function attempt({ signal, ...options }: AttemptOptions): Attempt {
+  const prepared = run.attempt(options);
+  return { ...prepared, outcome: runDistillation(prepared.context, signal) };
 }
 
 /** An engine that dies in its n-th optimiser step. */
@@ -105,15 +40,6 @@ async function openMortal(dir: string, diesAt: number): Promise<Engine> {
   };
   return engine;
 }
-
-/** Runs the ONNX model in this thread: a thread of its own would need the compiled tree. */
-const runHere: RunContext['runInterchange'] = async ({ modelPath, threads, tasks }) => {
-  const session = await InterchangeSession.open(modelPath, threads);
-  const results = [];
-  for (const task of tasks) results.push(await session.run(task));
-  await session.close();
-  return results;
-};
 
 /** Fails like a teacher that cannot be reached, once a step is booked. */
 const leaveAfter = (stage: StepMetrics['stage'], step: number) => (event: RunEvent): void => {
@@ -131,24 +57,13 @@ describe('a whole run on a tiny model', () => {
   let distillSteps: number;
 
   beforeAll(async () => {
-    home = await mkdtemp(join(tmpdir(), 'run-'));
-    const modelDir = await writeTinyModel(join(home, 'start'), { seed: 2, layers: 1 });
-    await writeFile(join(modelDir, 'generation_config.json'), JSON.stringify({ bos_token_id: 1, eos_token_id: STOP_IDS, pad_token_id: 2 }));
-    teacherEngine = await ReferenceEngine.open(await writeTinyModel(join(home, 'teacher'), { seed: 1 }));
-    basics = {
-      spec,
-      modelDir,
-      tokenizer: await Tokenizer.load(modelDir),
-      template: await ChatTemplate.load(modelDir),
-      trainingPrompts: parsePrompts(promptLines(WORDS.slice(0, 12)), 'train.jsonl'),
-      validationPrompts: parsePrompts(promptLines(WORDS.slice(12)), 'heldout.jsonl'),
-      runInterchange: runHere,
-    };
+    run = await TinyRun.lay();
+    home = run.home;
     undisturbed = attempt({ out: 'undisturbed', epoch: 1 });
     report = await undisturbed.outcome;
     distillSteps = (await metricsOf('undisturbed')).filter(({ stage }) => stage === 'distill').length;
   });
-  afterAll(() => rm(home, { recursive: true, force: true }));
+  afterAll(() => run.remove());
 
   it('brings the forward KL on held-out teacher text down in distill', () => {
     const { before, after_distill } = report.evaluation;
@@ -178,7 +93,7 @@ describe('a whole run on a tiny model', () => {
     expect(report.student_dir).toBe(join(home, 'undisturbed', 'student'));
     expect(report.student_sha256).toBe(await shaOf('undisturbed'));
     await (await ModelDirectory.open(report.student_dir)).close();
-    expect((await Tokenizer.load(report.student_dir)).encode('sun')).toEqual(basics.tokenizer.encode('sun'));
+    expect((await Tokenizer.load(report.student_dir)).encode('sun')).toEqual(run.inputs.tokenizer.encode('sun'));
     expect(report.onnx_agreement?.positions).toBe(4 * 32);
     expect(report.onnx_agreement?.max_abs).toBeLessThan(0.1);
     expect(await readFile(join(report.student_dir, 'README.md'), 'utf8')).toMatch(/forward KL on teacher text[^]*after align/);
@@ -246,11 +161,7 @@ describe('a whole run on a tiny model', () => {
   });
 
   it('refuses to go on with another spec, and changes nothing', async () => {
-    const other = { ...spec, seed: 8 };
-    const store = new DirectoryStore(join(home, 'undisturbed'));
-    const teacher = new EngineTeacher({ engine: teacherEngine, tokenizer: basics.tokenizer });
-
-    const refused = runDistillation({ ...basics, spec: other, store, teacher, openEngine: (dir) => ReferenceEngine.open(dir), clock: () => 0, onEvent: () => undefined, epoch: 3 });
+    const { outcome: refused } = attempt({ out: 'undisturbed', epoch: 3, spec: { ...tinySpec(), seed: 8 } });
 
     await expect(refused).rejects.toMatchObject({ code: 'distillation.resume_mismatch', message: expect.stringContaining('the spec') });
     expect(await shaOf('undisturbed')).toBe(report.student_sha256);
@@ -265,21 +176,18 @@ describe('a whole run on a tiny model', () => {
   });
 
   it('refuses bad input before any work, and leaves no file', async () => {
-    const short = parsePrompts(promptLines(WORDS.slice(0, 1)), 'heldout.jsonl');
-    const store = new DirectoryStore(join(home, 'refused'));
-    const teacher = new EngineTeacher({ engine: teacherEngine, tokenizer: { encode: () => Int32Array.of(1) } });
-    const context = { ...basics, store, teacher, openEngine: (dir: string) => ReferenceEngine.open(dir), clock: () => 0, onEvent: () => undefined, epoch: 1 };
-
-    await expect(runDistillation(context)).rejects.toMatchObject({ code: 'distillation.preflight_failed', check: 'tokenizers' });
-    await expect(runDistillation({ ...context, validationPrompts: short })).rejects.toMatchObject({ check: 'held-out prompts' });
+    const { context, teacher: own } = run.attempt({ out: 'refused', epoch: 1 });
+    const teacher = new EngineTeacher({ engine: await ReferenceEngine.open(join(home, 'teacher')), tokenizer: { encode: () => Int32Array.of(1) } });
+    await expect(runDistillation({ ...context, teacher })).rejects.toMatchObject({ code: 'distillation.preflight_failed', check: 'tokenizers' });
+    await expect(runDistillation({ ...context, validationPrompts: tinyPrompts(0, 1) })).rejects.toMatchObject({ check: 'held-out prompts' });
     await expect(runDistillation({ ...context, freeMemoryBytes: 1 })).rejects.toMatchObject({ check: 'memory' });
     await rm(join(home, 'damaged'), { recursive: true, force: true });
-    await cp(basics.modelDir, join(home, 'damaged'), { recursive: true });
+    await cp(context.modelDir, join(home, 'damaged'), { recursive: true });
     await truncate(join(home, 'damaged', 'model.safetensors'), 3000);
     await expect(runDistillation({ ...context, modelDir: join(home, 'damaged') })).rejects.toMatchObject({ code: 'model_files.safetensors_invalid' });
 
-    expect(teacher.written).toEqual([]);
-    expect(await store.list('')).toEqual([]);
+    expect([...teacher.written, ...own.written]).toEqual([]);
+    expect(await context.store.list('')).toEqual([]);
   });
 
   it('trains the control hard on as many loss tokens at three rates and keeps the best', async () => {
@@ -296,7 +204,7 @@ describe('a whole run on a tiny model', () => {
       return engine;
     };
 
-    const { evaluation, hard_learning_rate, student_sha256 } = await attempt({ out: 'undisturbed', epoch: 3, controls: 'all', openEngine }).outcome;
+    const { evaluation, hard_learning_rate, student_sha256 } = await attempt({ out: 'undisturbed', epoch: 3, spec: tinySpec({ controls: 'all' }), openEngine }).outcome;
 
     const lossTokens = (await metricsOf('undisturbed')).filter(({ stage }) => stage === 'distill').reduce((sum, { loss_tokens }) => sum + loss_tokens, 0);
     const tried = await Promise.all([0, 1, 2].map(async (index) => JSON.parse(await readFile(join(home, 'undisturbed', 'controls', `hard-${index}.json`), 'utf8'))));
@@ -309,7 +217,7 @@ describe('a whole run on a tiny model', () => {
     expect(evaluation.controls?.hard.forward_kl_teacher_text).toBeGreaterThan(0);
     expect(student_sha256).toBe(report.student_sha256);
 
-    const again = attempt({ out: 'undisturbed', epoch: 4, controls: 'all' });
+    const again = attempt({ out: 'undisturbed', epoch: 4, spec: tinySpec({ controls: 'all' }) });
     expect((await again.outcome).evaluation.controls).toEqual(evaluation.controls);
     expect(again.teacher.scored).toEqual([]);
   });

@@ -1,10 +1,12 @@
 import { cp, open, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunReport } from '../../src/distillation/report.js';
 import { performStage, runDistillation, stagesOf, type Stage, type StageOutcome } from '../../src/distillation/run.js';
 import type { TrainingState } from '../../src/distillation/training-state.js';
+import { EngineFailed } from '../../src/engine/engine.js';
 import { ReferenceEngine } from '../../src/engine/reference/reference-engine.js';
+import { DirectoryStore } from '../../src/storage/directory-store.js';
 import { TeacherClient, TeacherUnavailable, type TeacherCapabilities } from '../../src/teacher-clients/teacher-client.js';
 import { EngineTeacher } from '../support/engine-teacher.js';
 import { TinyRun, tinySpec, type Attempt, type AttemptOptions } from '../support/tiny-run.js';
@@ -166,6 +168,55 @@ describe('stages performed one by one, each in a context of its own', () => {
     expect(evaluation.after_align).toEqual(evaluation.after_distill);
     expect(evaluation.after_distill).toEqual(report.evaluation.after_distill);
     expect(stages.align).toEqual({ seconds: 0, tokens: 0, teacher_calls: 0 });
+  });
+});
+
+/** Where in writing its second checkpoint a process is killed. */
+type Boundary = 'before the checkpoint has its name' | 'before the state file names the checkpoint' | 'before the attempt hears that it is committed';
+
+class KilledStore extends DirectoryStore {
+  private commits = 0;
+  constructor(root: string, private readonly boundary: Boundary) {
+    super(root);
+  }
+  override async write(name: string, bytes: Uint8Array): Promise<void> {
+    const dies = name === 'state/distill.json' && ++this.commits === 2;
+    if (dies && this.boundary === 'before the state file names the checkpoint') throw new EngineFailed('killed');
+    await super.write(name, bytes);
+    if (dies) throw new EngineFailed('killed');
+  }
+}
+
+/** An engine that is killed when its second checkpoint is written and not yet renamed. */
+async function openKilledEngine(dir: string): Promise<ReferenceEngine> {
+  const engine = await ReferenceEngine.open(dir);
+  const save = engine.save.bind(engine);
+  let saves = 0;
+  engine.save = async (to) => {
+    if (++saves < 2) return save(to);
+    await save(join(dirname(to), `.${basename(to)}.partial`));
+    throw new EngineFailed('killed');
+  };
+  return engine;
+}
+
+describe('a checkpoint cut short', () => {
+  it.each<readonly [Boundary, number]>([
+    ['before the checkpoint has its name', 3],
+    ['before the state file names the checkpoint', 3],
+    ['before the attempt hears that it is committed', 5],
+  ])('%s leaves one to go on from', async (boundary, firstStep) => {
+    const out = `cut-${firstStep}-${boundary.length}`;
+    await performThrough('collect', out);
+    const { context } = run.attempt({ out, epoch: 1 });
+    const killed = boundary === 'before the checkpoint has its name' ? { openEngine: openKilledEngine } : { store: new KilledStore(join(run.home, out), boundary) };
+    await expect(performStage('distill', { ...context, ...killed })).rejects.toMatchObject({ code: 'engine.failed' });
+
+    const { events } = await perform('distill', { out, epoch: 2 });
+    for (const stage of ['align', 'evaluate'] as const) await perform(stage, { out, epoch: 1 });
+
+    expect(events.filter(({ kind }) => kind === 'resumed')).toEqual([{ kind: 'resumed', stage: 'distill', firstStep }]);
+    expect((await perform('export', { out, epoch: 1 })).outcome.report?.student_sha256).toBe(report.student_sha256);
   });
 });
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -68,7 +68,8 @@ test('training goes on from a checkpoint in a new engine bit for bit', async () 
   const first = await openEngine();
   await train(first, 3);
   const ref = await first.save(join(dir, 'checkpoint'));
-  expect(ref).toEqual({ dir: join(dir, 'checkpoint'), step: 3 });
+  const sizes = await Promise.all((await readdir(ref.dir)).map(async (name) => (await stat(join(ref.dir, name))).size));
+  expect(ref).toEqual({ dir: join(dir, 'checkpoint'), step: 3, bytes: sizes.reduce((sum, size) => sum + size, 0) });
   const undisturbed = await train(first, 3);
   const second = await openEngine();
   await second.load(ref);

@@ -39,6 +39,7 @@ export function checkpointContract({ open, openDirectory, openModel, batch, boun
     await train(writer, packed);
     const ref = await writer.save(freshPath());
     expect(ref.step).toBe(2);
+    expect(ref.bytes).toBe((await Promise.all((await readdir(ref.dir)).map(async (file) => (await stat(join(ref.dir, file))).size))).reduce((sum, size) => sum + size, 0));
     expect([await train(writer, packed), await impression(writer, packed)]).toEqual(wanted);
 
     const reader = await open();
