@@ -2,7 +2,7 @@ import { Global, Module, type DynamicModule } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import type { ApiSettings } from '../config/service-settings.js';
 import { createDataSource } from './data-source.js';
-import { Database } from './database.js';
+import { Database, named } from './database.js';
 import { DatabaseListener } from './listener.js';
 
 type Settings = Pick<ApiSettings, 'databaseUrl' | 'databasePoolSize' | 'databaseStatementMs' | 'databaseConnectMs'>;
@@ -17,7 +17,7 @@ export class DatabaseModule {
     return {
       module: DatabaseModule,
       providers: [
-        { provide: DataSource, useFactory: () => createDataSource({ url, poolSize, statementMs, connectMs }).initialize() },
+        { provide: DataSource, useFactory: () => named(createDataSource({ url, poolSize, statementMs, connectMs }).initialize()) },
         { provide: DatabaseListener, useFactory: () => new DatabaseListener({ url, connectMs, retryMs: RETRY_MS }) },
         Database,
       ],

@@ -26,8 +26,8 @@ export class Database implements OnApplicationShutdown {
   }
 }
 
-// Every caller's client is to hear 503 and come back, without each caller knowing what drivers say of a lost server.
-async function named<Result>(work: Promise<Result>): Promise<Result> {
+/** Names the failure to reach the database at all, so that no caller needs to know what drivers say of a lost server. @throws DatabaseUnavailable; whatever else `work` throws */
+export async function named<Result>(work: Promise<Result>): Promise<Result> {
   try {
     return await work;
   } catch (error) {
