@@ -2,9 +2,8 @@ import type { StepMetrics } from './events.js';
 import type { RunStore } from './store.js';
 
 const FILE = 'metrics.jsonl';
-const ORDER: readonly StepMetrics['stage'][] = ['distill', 'align'];
 
-/** `metrics.jsonl`: a record for each step, in order. */
+/** `metrics.jsonl`: a record for each step, in the order in which they were taken. */
 export class MetricsLog {
   constructor(private readonly store: RunStore) {}
 
@@ -13,18 +12,17 @@ export class MetricsLog {
     await this.store.append(FILE, Buffer.from(`${JSON.stringify(metrics)}\n`));
   }
 
-  /** Forgets the records from a step on, which will be taken again, and a last line that a crash cut off. */
+  /** Forgets a stage's records from a step on, which will be taken again, and a last line that a crash cut off. */
   async rewind(stage: StepMetrics['stage'], firstStep: number): Promise<void> {
     const bytes = await this.store.read(FILE);
     if (bytes === undefined) return;
     const lines = Buffer.from(bytes).toString('utf8').split('\n').slice(0, -1);
-    const kept = lines.filter((line) => comesBefore(line, stage, firstStep));
+    const kept = lines.filter((line) => stays(line, stage, firstStep));
     await this.store.write(FILE, Buffer.from(kept.map((line) => `${line}\n`).join('')));
   }
 }
 
-function comesBefore(line: string, stage: StepMetrics['stage'], firstStep: number): boolean {
+function stays(line: string, stage: StepMetrics['stage'], firstStep: number): boolean {
   const [, name, step] = /^\{"stage":"(distill|align)","step":(\d+),/.exec(line) ?? [];
-  if (name === stage) return Number(step) < firstStep;
-  return ORDER.slice(0, ORDER.indexOf(stage)).some((earlier) => earlier === name);
+  return name !== undefined && (name !== stage || Number(step) < firstStep);
 }

@@ -149,6 +149,14 @@ describe('parseServiceSpec', () => {
     expect(specHash(parseServiceSpec(asked()))).toBe(specHash(resolved));
   });
 
+  it('gives one hash however the fields were ordered, as a database may give them back', () => {
+    const reversed = (value: unknown): unknown =>
+      typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.fromEntries(Object.entries(value).reverse().map(([key, field]) => [key, reversed(field)])) : value;
+    const spec = parseServiceSpec(asked({ distill: { epochs: 2, learning_rate: 1e-3 } }));
+
+    expect(specHash(parseServiceSpec(reversed(spec)))).toBe(specHash(spec));
+  });
+
   it('has a JSON schema of what may be sent', () => {
     const schema = z.toJSONSchema(serviceDistillationSchema, { io: 'input' });
 
