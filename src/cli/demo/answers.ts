@@ -1,20 +1,10 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { AnswerPair } from '../../distillation/events.js';
 
 const SHOWN = 3;
 const WIDTH = 100;
 
-/** One line of a run's `samples/<label>.jsonl`. */
-interface Answer {
-  readonly prompt: string;
-  readonly teacher: string | null;
-  readonly student: string;
-}
-
-/** Three held-out prompts with the teacher's answer and the student's before and after training, as a terminal shows them. */
-export async function answersSideBySide(runDir: string): Promise<string> {
-  const before = await readAnswers(join(runDir, 'samples', 'before.jsonl'));
-  const after = await readAnswers(join(runDir, 'samples', 'after_align.jsonl'));
+/** Three held-out prompts with the teacher's answer and the student's before and after training, as a terminal shows them. Both lists are in the prompts' order. */
+export function answersSideBySide(before: readonly AnswerPair[], after: readonly AnswerPair[]): string {
   const shown = Array.from({ length: SHOWN }, (_, index) => Math.floor((index * after.length) / SHOWN));
   return shown
     .map((index) =>
@@ -26,11 +16,6 @@ export async function answersSideBySide(runDir: string): Promise<string> {
       ].join('\n'),
     )
     .join('\n\n');
-}
-
-async function readAnswers(path: string): Promise<Answer[]> {
-  const text = await readFile(path, 'utf8');
-  return text.trimEnd().split('\n').map((line) => JSON.parse(line) as Answer);
 }
 
 /** The last user turn of a rendered chat prompt. */

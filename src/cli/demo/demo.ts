@@ -1,73 +1,88 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { once } from 'node:events';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { stringify as toYaml } from 'yaml';
-import type { RunReport } from '../../distillation/report.js';
+import { startService, type RunningService } from '../../embedded/supervisor.js';
 import { readModelConfig } from '../../model-files/config.js';
 import { pruneModel } from '../../model-files/prune.js';
 import { pullModel } from '../../model-files/pull.js';
-import { runJob } from '../job.js';
+import { ApiClient } from '../api-client.js';
 import { duration, humanProgress } from '../progress.js';
 import { resultTable, stageTable } from '../result-table.js';
 import { stopOnSignal } from '../stop.js';
 import { startTeacherProcess } from '../teacher-process.js';
 import { answersSideBySide } from './answers.js';
 import { expectedSeconds } from './expectation.js';
-import { demoJob, keptLayers, TEACHER_KEY_VARIABLE, TEACHER_NAME } from './job-file.js';
+import { keptLayers, TEACHER_NAME } from './job-file.js';
 import { demoPrompts, promptLines } from './prompts.js';
+import { runThroughService, type DemoResult } from './submission.js';
 
 interface DemoFlags {
   readonly data: string;
   readonly teacher?: string;
   readonly controls?: true;
+  readonly keep?: true;
   readonly json?: string;
 }
 
-/** `demo`: a real teacher, a real student, both phases, from nothing to a table. */
+/** `demo`: a real teacher, a real student, both phases, through the service, from nothing to a table. */
 export function addDemoCommand(program: Command): void {
   program
     .command('demo')
-    .option('--data <dir>', 'where models and runs go', '.limbeck/demo')
+    .option('--data <dir>', 'where models, runs and the service go', '.limbeck/demo')
     .option('--teacher <dir>', 'a Hugging Face directory of Llama architecture to use instead of SmolLM2-135M-Instruct; then no Python is needed')
     .option('--controls', 'also train the hard-label control at three learning rates and score the unigram control')
+    .option('--keep', 'leave service and teacher up afterwards, and say where, until Ctrl-C')
     .option('--json <file>', 'also write the report as JSON into the file')
-    .description('distil SmolLM2-135M-Instruct into a student with fewer layers, from nothing to a table')
-    .action(async (flags: DemoFlags) => {
-      const signal = stopOnSignal('the demo stops at the next step');
-      const report = await runDemo(flags, signal);
-      if (flags.json !== undefined) await writeFile(flags.json, `${JSON.stringify(report, null, 2)}\n`);
-    });
+    .description('distil SmolLM2-135M-Instruct into a student with fewer layers, through the service, from nothing to a table')
+    .action(async (flags: DemoFlags) => runDemo(flags, stopOnSignal('the demo stops: job, service and teacher are ended')));
 }
 
-async function runDemo(flags: DemoFlags, signal: AbortSignal): Promise<RunReport> {
+async function runDemo(flags: DemoFlags, signal: AbortSignal): Promise<void> {
   const data = resolve(flags.data);
   await mkdir(data, { recursive: true });
   const teacherDir = flags.teacher === undefined ? await fetchTeacher(data) : resolve(flags.teacher);
   const runDir = await freshRunDirectory(data);
   await writeInputs(runDir, teacherDir);
-  say(`expects to take about ${duration(await expectedSeconds(join(runDir, 'start'), flags.controls ? 'all' : 'none', humanProgress()))} here`);
+  const controls = flags.controls ? 'all' : 'none';
+  say(`expects to take about ${duration(await expectedSeconds(join(runDir, 'start'), controls, humanProgress()))} here`);
   const apiKey = randomBytes(24).toString('hex');
   const teacher = await startTeacherProcess({ modelDir: teacherDir, modelName: TEACHER_NAME, port: 0, apiKey });
   try {
     say(`teacher: ${teacherDir} at ${teacher.url}`);
-    const jobFile = join(runDir, 'job.yaml');
-    await writeFile(jobFile, toYaml(demoJob(teacher.url, TEACHER_KEY_VARIABLE)));
-    const report = await runJob({
-      jobFile,
-      outDir: join(runDir, 'run'),
-      resume: 'fresh',
-      controls: flags.controls ? 'all' : 'as_specified',
-      view: humanProgress(),
-      signal,
-      secrets: { [TEACHER_KEY_VARIABLE]: apiKey },
+    await withService({ data, teacherUrl: teacher.url }, async (service) => {
+      const client = new ApiClient({ url: service.url, key: service.adminKey });
+      try {
+        const result = await runThroughService(client, { runDir, teacher: { url: teacher.url, apiKey }, controls, view: humanProgress(), say, signal });
+        if (flags.json !== undefined) await writeFile(flags.json, `${JSON.stringify(result.report, null, 2)}\n`);
+        process.stdout.write(summary(result));
+      } finally {
+        await client.close();
+      }
+      if (flags.keep) await stayUp(service, teacher.url, signal);
     });
-    process.stdout.write(await summary(report, join(runDir, 'run')));
-    return report;
   } finally {
     await teacher.stop();
   }
+}
+
+/** Runs `work` beside a whole service whose data lie with the demo's, allowed to dial that one teacher. */
+async function withService({ data, teacherUrl }: { readonly data: string; readonly teacherUrl: string }, work: (service: RunningService) => Promise<void>): Promise<void> {
+  const allowed = { allowedTeachers: new URL(teacherUrl).origin };
+  const service = await startService({ dataDir: join(data, 'service'), api: { port: 0, drainMs: 0, ...allowed }, worker: allowed, onNotice: say });
+  try {
+    say(`service: ${service.url}`);
+    await work(service);
+  } finally {
+    await service.stop();
+  }
+}
+
+async function stayUp(service: RunningService, teacherUrl: string, signal: AbortSignal): Promise<void> {
+  const lines = [`API        ${service.url}`, `docs       ${service.url}/docs`, `teacher    ${teacherUrl}`, `admin key  ${service.adminKeyFile}`, 'Ctrl-C ends them.'];
+  process.stdout.write(`${lines.join('\n')}\n`);
+  if (!signal.aborted) await once(signal, 'abort');
 }
 
 async function fetchTeacher(data: string): Promise<string> {
@@ -94,18 +109,17 @@ async function writeInputs(runDir: string, teacherDir: string): Promise<void> {
   await pruneModel(teacherDir, join(runDir, 'start'), kept);
 }
 
-async function summary(report: RunReport, outDir: string): Promise<string> {
-  const studentDir = resolve(outDir, report.student_dir);
-  const shown = existsSync(studentDir) ? relative(process.cwd(), studentDir) : report.student_dir;
+function summary({ report, before, after }: DemoResult): string {
+  const shown = relative(process.cwd(), report.student_dir);
   return [
     '',
     resultTable(report),
     '',
     stageTable(report.stages),
     '',
-    await answersSideBySide(outDir),
+    answersSideBySide(before, after),
     '',
-    `The student lies in ${shown}. To run it:`,
+    `The student is the model ${report.model} of the service, and lies in ${shown}. To run it:`,
     `  npm run limbeck -- teacher serve ${shown} --port 8001`,
     `or load ${join(shown, 'onnx', 'model.onnx')} with transformers.js.`,
     '',

@@ -1,7 +1,5 @@
 /** Name the demo's teacher server answers to. */
 export const TEACHER_NAME = 'smollm2-135m-instruct';
-/** Where the demo's job says its teacher's key is found. */
-export const TEACHER_KEY_VARIABLE = 'LIMBECK_DEMO_TEACHER_KEY';
 
 /** Layers that the student of SmolLM2-135M-Instruct keeps; README.md beside this file holds the measurements behind the choice. */
 const SMOLLM2_LAYERS: readonly number[] = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 15, 20, 21, 22, 23, 24, 27, 28, 29];
@@ -14,19 +12,47 @@ export function keptLayers(depth: number): readonly number[] {
   return Array.from({ length: count }, (_, index) => (count === 1 ? 0 : Math.round((index * (depth - 1)) / (count - 1))));
 }
 
-/** The demo's job, as it is written to `job.yaml`; learning rates as README.md beside this file measures them. `apiKeyVariable` is left out for a teacher that wants no key. */
-export function demoJob(teacherUrl: string, apiKeyVariable?: string): object {
+/** The demo's job as a file for `limbeck distill`, with a teacher that wants no key. */
+export function demoJob(teacherUrl: string): object {
+  const named = { model: './start', trainingFile: './train.jsonl', validationFile: './heldout.jsonl' };
+  return jobWith({ ...named, teacher: { dialect: 'vllm', base_url: teacherUrl, model: TEACHER_NAME } });
+}
+
+/** What the demo names in its submission. */
+export interface DemoInputs {
+  readonly model: string;
+  readonly trainingFile: string;
+  readonly validationFile: string;
+  readonly teacher: string;
+  readonly controls: 'none' | 'all';
+}
+
+/** The demo's job as it is submitted over REST. */
+export function demoSubmission(inputs: DemoInputs): object {
+  return jobWith(inputs);
+}
+
+interface Named {
+  readonly model: string;
+  readonly trainingFile: string;
+  readonly validationFile: string;
+  readonly teacher: string | object;
+  readonly controls?: 'none' | 'all';
+}
+
+/** Learning rates as README.md beside this file measures them. */
+function jobWith({ model, trainingFile, validationFile, teacher, controls = 'none' }: Named): object {
   const loss = (kind: string): object => ({ kind, truncation: 'tail_bucket' });
   return {
-    model: './start',
-    training_file: './train.jsonl',
-    validation_file: './heldout.jsonl',
+    model,
+    training_file: trainingFile,
+    validation_file: validationFile,
     seed: 7,
     suffix: 'demo',
     method: {
       type: 'distillation',
       distillation: {
-        teacher: { dialect: 'vllm', base_url: teacherUrl, ...(apiKeyVariable === undefined ? {} : { api_key_env: apiKeyVariable }), model: TEACHER_NAME },
+        teacher,
         targets: { top_k: 64 },
         modes: { plain: 1 },
         collect: { samples_per_prompt: 1, max_tokens: 64, temperature: 1 },
@@ -36,6 +62,7 @@ export function demoJob(teacherUrl: string, apiKeyVariable?: string): object {
         evaluate: { prompts: 48, rollouts_per_prompt: 4, max_tokens: 64 },
         checkpoint_every: '5m',
         export: ['safetensors', 'onnx'],
+        controls,
       },
     },
   };
