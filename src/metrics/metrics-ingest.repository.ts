@@ -16,20 +16,15 @@ const FINITE = `abs(value) < 'Infinity'`; // NaN is greater than everything in P
 
 /**
  * One statement a batch, so that points and rollups cannot differ and the way to the database is made once. Rollups add up what was really inserted: a
- * replay inserts nothing, so it adds nothing. Pairs `[order, value]` compare by their first number: the minimum of `[step, value]` is the first value.
- * Every insert is in the order of its key, so that writers who meet wait for each other and never in a circle.
+ * replay inserts nothing, so it adds nothing; nor does a batch that names a series which is not there. Pairs `[order, value]` compare by their first
+ * number: the minimum of `[step, value]` is the first value. Every insert is in the order of its key, so that writers who meet wait
+ * for each other and never in a circle.
  */
 const INGEST = `
-  with batch as (
-    insert into metric_batches (run_id, batch_id) values ($1, $2) on conflict do nothing returning run_id
-  ), known as (
+  with series as (
     select id, key from metric_series where run_id = $1 and key = any($4)
-  ), born as (
-    insert into metric_series (run_id, key)
-    select batch.run_id, name from batch, unnest($4::text[]) as name where name not in (select key from known) order by name
-    on conflict (run_id, key) do update set key = excluded.key returning id, key
-  ), series as (
-    select id, key from known union all select id, key from born
+  ), batch as (
+    insert into metric_batches (run_id, batch_id) select $1, $2 where (select count(*) from series) = cardinality($4::text[]) on conflict do nothing returning run_id
   ), inserted as (
     insert into metric_points (series, attempt, step, value, at)
     select series.id, $3, point.step, point.value, coalesce(to_timestamp(point.at / 1000), clock_timestamp())
@@ -73,12 +68,22 @@ const INGEST = `
   group by series.key, rolled.nonfinite
   order by series.key`;
 
+/** Apart, and never an update of a key that is there: that would lock out whoever has points of the series to store, and could wait for them in a circle. */
+const NEW_SERIES = `
+  insert into metric_series (run_id, key)
+  select $1, name from unnest($2::text[]) as name where not exists (select from metric_series where run_id = $1 and key = name)
+  order by name on conflict do nothing`;
+
 /** Writes points. */
 @Injectable()
 export class MetricsIngestRepository {
   /** @returns the series that gained points, by key; none when the batch was here before. */
   async ingest(tx: Tx, { runId, batchId, attempt, points }: MetricBatch): Promise<IngestedSeries[]> {
     const { names, name_P, step_P, value_P, at_P } = pointColumns(points);
-    return rowsOf<IngestedSeries>(tx, INGEST, [runId, batchId, attempt, names, numberArray(name_P), numberArray(step_P), numberArray(value_P), numberArray(at_P)]);
+    const parameters = [runId, batchId, attempt, names, numberArray(name_P), numberArray(step_P), numberArray(value_P), numberArray(at_P)];
+    const added = await rowsOf<IngestedSeries>(tx, INGEST, parameters);
+    if (added.length > 0 || names.length === 0) return added;
+    await tx.query(NEW_SERIES, [runId, names]);
+    return rowsOf<IngestedSeries>(tx, INGEST, parameters);
   }
 }

@@ -103,6 +103,18 @@ describe('ingest', () => {
     expect(await rollups()).toEqual(await rollupsOfPoints());
   });
 
+  it('lets the first writers of a run go on side by side', async () => {
+    const writers = Array.from({ length: 8 }, async (_, writer) => {
+      for (let batch = 0; batch < 12; batch++) {
+        const from = 50 * (8 * batch + writer);
+        await ingest([...line(LOSS, from, from + 49, Math.sin), ...line(`distill/of_${batch}`, from, from + 49, Math.cos)]);
+      }
+    });
+    await Promise.all(writers);
+    expect(await database.query('select count(*)::int from metric_points')).toEqual([{ count: 9_600 }]);
+    expect(await rollups()).toEqual(await rollupsOfPoints());
+  });
+
   it('is undone with the transaction, the series it made included', async () => {
     const undone = database.transaction(async (tx) => {
       await metrics.ingest(tx, { runId: RUN, batchId: randomUUID(), attempt: 1, points: line(LOSS, 1, 10, () => 1) });
