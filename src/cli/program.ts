@@ -3,6 +3,7 @@ import { addBenchCommand } from './bench/bench.js';
 import { addDemoCommand } from './demo/demo.js';
 import { addDistillCommand } from './distill.js';
 import { addFileCommands } from './files.js';
+import { addJobCommands } from './jobs.js';
 import { addKeyCommands } from './keys.js';
 import { addMigrateCommand } from './migrate.js';
 import { addModelCommands } from './models.js';
@@ -21,6 +22,7 @@ export function buildProgram(): Command {
   addTeacherCommands(program);
   addModelCommands(program);
   addFileCommands(program);
+  addJobCommands(program);
   addBenchCommand(program);
   addStudyCommands(program);
   return program;
