@@ -51,8 +51,9 @@ export class LoopDesk {
       await fresh.#metrics.rewind(stage, 1);
       return fresh;
     }
-    const desk = new LoopDesk(options, await restoreNewest(options, committed));
-    const { engine } = desk.#state!.checkpoints[0];
+    const restored = await restoreNewest(options, committed);
+    const desk = new LoopDesk(options, restored);
+    const { engine } = restored.checkpoints[0];
     const now = describeEngine(await (await student.current()).describe());
     if (now !== engine) onEvent({ kind: 'warning', message: `the checkpoint was written by ${engine}; this is ${now}: the run goes on, but not bit for bit` });
     if (desk.isDone) return desk;

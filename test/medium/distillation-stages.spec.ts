@@ -149,6 +149,17 @@ describe('stages performed one by one, each in a context of its own', () => {
     expect((await perform('export', { out: 'evaluated', epoch: 3 })).outcome.report?.evaluation).toEqual(report.evaluation);
   });
 
+  it('ask again only for answers that somebody removed', async () => {
+    await performThrough('collect', 'removed');
+    await rm(join(run.home, 'removed', 'shards', 'heldout-00000.safetensors'));
+
+    const again = await perform('collect', { out: 'removed', epoch: 2 });
+    const untouched = await perform('collect', { out: 'removed', epoch: 3, teacher: new DeadTeacher() });
+
+    expect([again.teacher.written.length, untouched.events.map(({ kind }) => kind)]).toEqual([4, ['stage_skipped']]);
+    expect(untouched.outcome.account.teacher_calls).toBe(28);
+  });
+
   it('refuse to come before their turn', async () => {
     await expect(perform('collect', { out: 'early', epoch: 1 })).rejects.toMatchObject({ code: 'distillation.stage_missing', message: expect.stringContaining('validate') });
     await perform('validate', { out: 'early', epoch: 1 });
