@@ -49,6 +49,8 @@ export const ApiSettings = z.strictObject({
   maxLineBytes: bytes.default(2 ** 20),
   /** Largest single file of a pushed model. */
   maxModelFileBytes: bytes.default(2 ** 36),
+  /** How long a pushed model may take to be imported and opened. */
+  inspectModelMs: milliseconds().default(300_000),
   /** How long an answer is kept for its Idempotency-Key. */
   idempotencyMs: milliseconds().default(86_400_000),
   /** How long a dry run's POST waits for its end. */

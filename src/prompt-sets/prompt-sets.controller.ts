@@ -1,6 +1,6 @@
 import { Body, Controller, Delete, Get, Param, Post, Query, Req, StreamableFile, UploadedFile, UseInterceptors } from '@nestjs/common';
 import { FileInterceptor } from '@nestjs/platform-express';
-import { ApiBody, ApiConsumes, ApiHeader, ApiOkResponse, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiConsumes, ApiHeader, ApiOkResponse, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { IdempotencyService } from '../auth/idempotency.service.js';
 import type { Tx } from '../database/database.js';
@@ -8,7 +8,7 @@ import { Caller } from '../http/caller.js';
 import { listOf, type List } from '../http/page.js';
 import { Scopes } from '../http/scopes.js';
 import { UploadMalformed } from './prompt-sets.errors.js';
-import { FileDeleted, FileList, FileObject, fileObject, FilePath, ListFilesQuery, UPLOAD_BODY, UploadFields } from './prompt-sets.schema.js';
+import { FileDeleted, FileList, FileObject, fileObject, FilePath, ListFilesQuery, UploadFields } from './prompt-sets.schema.js';
 import { PromptSetService, type CheckedUpload } from './prompt-sets.service.js';
 
 @ApiTags('Files')
@@ -25,7 +25,6 @@ export class PromptSetsController {
   @UseInterceptors(FileInterceptor('file'))
   @ApiHeader({ name: 'Idempotency-Key', required: false })
   @ApiConsumes('multipart/form-data')
-  @ApiBody({ schema: UPLOAD_BODY })
   @ApiOkResponse({ standardSchema: FileObject })
   async create(
     @UploadedFile() upload: CheckedUpload | undefined,

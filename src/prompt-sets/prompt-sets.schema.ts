@@ -2,19 +2,13 @@ import { z } from 'zod';
 import { listSchema, pageFields } from '../http/page.js';
 import type { FileRow } from './prompt-sets.repository.js';
 
-/** The fields that accompany an uploaded file. */
-export const UploadFields = z.strictObject({ purpose: z.literal('fine-tune') });
-export type UploadFields = z.output<typeof UploadFields>;
+const PROMPT_FILE = 'One prompt a line: {"messages":[{"role":"user","content":"…"}], "answer"?: "…", "mode"?: "…"}';
 
-/** The multipart body, for the documentation. */
-export const UPLOAD_BODY = {
-  type: 'object',
-  required: ['file', 'purpose'],
-  properties: {
-    file: { type: 'string', format: 'binary', description: 'One prompt a line: {"messages":[{"role":"user","content":"…"}], "answer"?: "…", "mode"?: "…"}' },
-    purpose: { type: 'string', enum: ['fine-tune'] },
-  },
-};
+/** The multipart body. The file itself never passes here: it is on the disk before the fields are looked at. */
+export const UploadFields = z
+  .strictObject({ purpose: z.literal('fine-tune'), file: z.unknown().optional().meta({ type: 'string', format: 'binary', description: PROMPT_FILE }) })
+  .meta({ required: ['file', 'purpose'] });
+export type UploadFields = z.output<typeof UploadFields>;
 
 export const FilePath = z.strictObject({ id: z.string().max(128).describe('file-…') });
 export type FilePath = z.output<typeof FilePath>;

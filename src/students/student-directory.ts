@@ -12,14 +12,17 @@ export interface StudentNature {
   readonly parameters: number;
 }
 
-/** Opens everything a run will need of a model: configuration, headers of the weights, tokenizer, chat template. @throws ModelRefused */
+/** Words, digits, accents, another script and blanks: every branch of the usual patterns. */
+const PROBE = "Hello, world! It's 12345.6 degrees – naïve 漢字.\n\n\tx  y";
+
+/** Opens everything a run will need of a model, and uses it once: configuration, headers of the weights, tokenizer, chat template. @throws ModelRefused */
 export async function openStudent(dir: string): Promise<StudentNature> {
   try {
     const model = await ModelDirectory.open(dir);
     await model.close();
     await checkConfigKeys(dir);
-    await Tokenizer.load(dir);
-    await ChatTemplate.load(dir);
+    const [tokenizer, template] = [await Tokenizer.load(dir), await ChatTemplate.load(dir)];
+    tokenizer.encode(template.render([{ role: 'user', content: PROBE }], { addGenerationPrompt: 'add' }));
     return { architecture: model.config.architecture, parameters: parameterCount(model.config) };
   } catch (cause) {
     throw withoutPlace(cause, dir);
@@ -28,6 +31,7 @@ export async function openStudent(dir: string): Promise<StudentNature> {
 
 /** The same refusal without the place on our disk, which is nobody's business. */
 export function withoutPlace(cause: unknown, dir: string): unknown {
-  if (!(cause instanceof AppError) || cause.kind === 'unavailable' || cause.kind === 'bug') return cause;
-  return new ModelRefused(cause, cause.message.replaceAll(`${dir}/`, '').replaceAll(dir, 'the model'));
+  if (!(cause instanceof AppError) || cause.kind === 'bug') return cause;
+  const { code, kind, message } = cause;
+  return new ModelRefused({ code, kind, message: message.replaceAll(`${dir}/`, '').replaceAll(dir, 'the model') }, { cause });
 }

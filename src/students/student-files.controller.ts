@@ -1,5 +1,5 @@
 import { Controller, Get, Param, Put, Req, Res, StreamableFile } from '@nestjs/common';
-import { ApiBody, ApiConsumes, ApiHeader, ApiOkResponse, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiBody, ApiConsumes, ApiHeader, ApiOkResponse, ApiParam, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
 import { Scopes } from '../http/scopes.js';
 import { unbroken } from '../storage/incoming.js';
@@ -39,6 +39,7 @@ export class StudentFilesController {
   /** One file of a model. */
   @Get('files/*file')
   @Scopes('models:read')
+  @ApiParam({ name: 'file', description: 'A name of the model\'s files, such as config.json or onnx/model.onnx' })
   @ApiProduces(BYTES)
   @ApiOkResponse({ schema: BINARY })
   async download(@Param('name') name: string, @Param('file') path: string | string[]): Promise<StreamableFile> {

@@ -2,13 +2,12 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Tx } from '../database/database.js';
 import { hasCode } from '../model-files/atomic.js';
-import { importGguf } from '../model-files/gguf/import-gguf.js';
 import { receive, settle, syncPath } from '../storage/incoming.js';
 import { placeIn } from '../storage/places.js';
 import type { StoreSettings, UploadLimits } from '../storage/store-settings.js';
 import { checkSha256 } from './checksum.js';
 import { accountOf, type StudentFile } from './student-account.js';
-import { openStudent, withoutPlace } from './student-directory.js';
+import type { StudentInspection } from './student-inspection.js';
 import { CommittedMeanwhile, ModelFileRefused, ModelFileTooLarge, ModelNameTaken, NothingStaged } from './students.errors.js';
 import type { StudentRow } from './students.repository.js';
 import { checkName, MODELS_FOLDER, newPlace, StudentService, type PlacedStudent } from './students.service.js';
@@ -32,6 +31,7 @@ export type Publish = (tx: Tx) => Promise<StudentRow>;
 export class StudentUploadService {
   constructor(
     private readonly students: StudentService,
+    private readonly inspection: StudentInspection,
     private readonly settings: StoreSettings & Pick<UploadLimits, 'maxModelFileBytes'>,
   ) {}
 
@@ -76,8 +76,10 @@ export class StudentUploadService {
     checkName(name);
     await this.refuseTaken(name);
     await this.takeStaged(name, taken);
-    const dir = await this.asDirectory(taken, imported);
-    const student = { ...(await openStudent(dir)), place, files: await accountOf(dir) };
+    const isGguf = await holdsGguf(taken);
+    const dir = isGguf ? imported : taken;
+    const nature = await this.inspection.run({ dir, ...(isGguf && { gguf: join(taken, GGUF_FILE) }) });
+    const student = { ...nature, place, files: await accountOf(dir) };
     const target = placeIn(this.settings.storeDir, place);
     await syncPath(dir);
     await rename(dir, target);
@@ -96,20 +98,6 @@ export class StudentUploadService {
       throw hasCode(cause, 'ENOENT') ? new NothingStaged(name) : cause;
     }
     for (const unfinished of (await readdir(taken)).filter((file) => file.startsWith('.'))) await rm(join(taken, unfinished));
-  }
-
-  /** What was sent as a Hugging Face directory: as it is, or imported from GGUF. */
-  private async asDirectory(taken: string, imported: string): Promise<string> {
-    const files = await readdir(taken);
-    if (!files.includes(GGUF_FILE)) return taken;
-    const others = files.filter((file) => file !== GGUF_FILE);
-    if (others.length > 0) throw new ModelFileRefused(`${GGUF_FILE} is a whole model; beside it ${others.join(', ')} cannot stand. Send the one, or the others, under another name`);
-    try {
-      await importGguf(join(taken, GGUF_FILE), { outDir: imported });
-    } catch (cause) {
-      throw withoutPlace(cause, taken);
-    }
-    return imported;
   }
 
   /** After a success removes what is no longer needed; otherwise puts back what was sent, beneath what was sent anew meanwhile. */
@@ -141,6 +129,15 @@ async function settled<Value>(work: Promise<Value>): Promise<{ value: Value } | 
     (value) => ({ value }),
     (reason: unknown) => ({ reason }),
   );
+}
+
+/** Whether a GGUF file was sent, which is a whole model. @throws ModelFileRefused when other files were sent beside it. */
+async function holdsGguf(taken: string): Promise<boolean> {
+  const files = await namesIn(taken);
+  if (!files.includes(GGUF_FILE)) return false;
+  const others = files.filter((file) => file !== GGUF_FILE);
+  if (others.length === 0) return true;
+  throw new ModelFileRefused(`${GGUF_FILE} is a whole model; beside it ${others.join(', ')} cannot stand. Send the one, or the others, under another name`);
 }
 
 async function namesIn(dir: string): Promise<string[]> {

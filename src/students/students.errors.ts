@@ -81,14 +81,28 @@ export class CommittedMeanwhile extends AppError {
   }
 }
 
+/** A refusal as it crosses threads. */
+export interface Refusal {
+  readonly code: AppError['code'];
+  readonly kind: AppError['kind'];
+  readonly message: string;
+}
+
 /** The files sent are no model that can be kept; carries what the reader of model files found, without the place on our disk. */
 export class ModelRefused extends AppError {
-  readonly code: `${string}.${string}`;
-  readonly kind = 'invalid';
-  constructor(cause: AppError, message: string) {
-    super(message, { cause });
-    this.code = cause.code;
+  readonly code: AppError['code'];
+  readonly kind: AppError['kind'];
+  constructor({ code, kind, message }: Refusal, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.kind = kind;
   }
+}
+
+/** Opening the files took more time or memory than any model needs. */
+export class InspectionFailed extends AppError {
+  readonly code = 'models.inspection_failed';
+  readonly kind = 'invalid';
 }
 
 /** A file was sent in another form than its own bytes. */

@@ -9,8 +9,9 @@ import { FileDeleted, FileObject } from '../../src/prompt-sets/prompt-sets.schem
 import { PromptSetsModule } from '../../src/prompt-sets/prompt-sets.module.js';
 import { ModelObject } from '../../src/students/students.schema.js';
 import { StudentsModule } from '../../src/students/students.module.js';
-import { listed } from '../support/scored-batch.js';
+import { CompiledInspection } from '../support/compiled-inspection.js';
 import { startApi, type RunningApi } from '../support/running-api.js';
+import { listed } from '../support/scored-batch.js';
 import { useScratchDir } from '../support/scratch-dir.js';
 import { writeTinyModel } from '../support/tiny-model.js';
 
@@ -22,7 +23,7 @@ describe('ApiClient against the service', () => {
   let client: ApiClient;
 
   beforeAll(async () => {
-    api = await startApi([PromptSetsModule, StudentsModule]);
+    api = await startApi([PromptSetsModule, StudentsModule, CompiledInspection]);
     client = new ApiClient({ url: api.url, key: await api.key('files:read', 'files:write', 'models:read', 'models:write') });
   });
   afterAll(async () => {

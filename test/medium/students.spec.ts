@@ -7,10 +7,11 @@ import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StudentsModule } from '../../src/students/students.module.js';
 import { StudentService } from '../../src/students/students.service.js';
+import { CompiledInspection } from '../support/compiled-inspection.js';
 import { tinyGguf } from '../support/gguf-llama.js';
 import { startApi, type RunningApi } from '../support/running-api.js';
 import { useScratchDir } from '../support/scratch-dir.js';
-import { TINY_MODEL, writeTinyModel } from '../support/tiny-model.js';
+import { writeTinyModel } from '../support/tiny-model.js';
 
 interface Model {
   readonly id: string;
@@ -28,13 +29,13 @@ describe('/v1/models', () => {
   let client: OpenAI;
 
   beforeAll(async () => {
-    api = await startApi([StudentsModule], { maxModelFileBytes: 2 ** 20 });
+    api = await startApi([StudentsModule, CompiledInspection], { maxModelFileBytes: 2 ** 20, inspectModelMs: 10_000 });
     key = await api.key('models:read', 'models:write');
     client = new OpenAI({ baseURL: `${api.url}/v1`, apiKey: key, maxRetries: 0 });
   });
   afterAll(() => api.close());
 
-  const call = (method: string, path: string, body?: BodyInit, headers: Record<string, string> = {}) =>
+  const call = (method: string, path: string, body?: string | Buffer, headers: Record<string, string> = {}) =>
     fetch(`${api.url}/v1/models${path}`, { method, body, headers: { authorization: `Bearer ${key}`, ...headers } });
   const put = (name: string, file: string, bytes: Uint8Array | string, headers: Record<string, string> = {}) =>
     call('PUT', `/${encodeURIComponent(name)}/files/${encodeURIComponent(file)}`, Buffer.from(bytes), { 'content-type': 'application/octet-stream', ...headers });
@@ -126,6 +127,19 @@ describe('/v1/models', () => {
     expect(refused).toMatchObject({ status: 400, code: file === 'config.json' ? 'model_files.config_invalid' : 'model_files.tokenizer_invalid' });
     expect(refused.message).toContain(`${file}: ${Object.keys(change)[0]}`);
     expect(refused.message).not.toContain(api.storeDir);
+  });
+
+  it('gives up on a chat template that never ends, and goes on answering meanwhile', async () => {
+    const dir = await tiny();
+    const loop = '{% for a in range(30000) %}{% for b in range(30000) %}{% endfor %}{% endfor %}';
+    writeFileSync(join(dir, 'chat_template.jinja'), loop);
+
+    const refused = failure(push('endless', dir));
+    await expect.poll(() => inStore('models/.staging').some((name) => name.startsWith('model-'))).toBe(true);
+
+    expect((await client.models.list()).data).toHaveLength(1);
+    expect(await refused).toMatchObject({ status: 400, code: 'models.inspection_failed', message: expect.stringMatching(/longer than 10000 ms/) });
+    expect(modelsOnDisk()).toHaveLength(1);
   });
 
   it.each<[string, string, string, object]>([
@@ -245,6 +259,5 @@ describe('/v1/models', () => {
     await expect(api.database.transaction((tx) => students.adopt(tx, { name, base: null, runId: null, student: { ...student, place: 'models/model-x' } }))).rejects.toMatchObject({ code: 'models.name_taken' });
     await students.remove('smol-2');
     expect(modelsOnDisk()).toHaveLength(1);
-    expect(TINY_MODEL.layers).toBe(2);
   });
 });

@@ -15,6 +15,7 @@ import { freshDatabase, redis } from './service-servers.js';
 export interface WholeApi {
   /** `http://127.0.0.1:port` */
   readonly url: string;
+  readonly storeDir: string;
   /** A connection of the test's own. */
   readonly database: Database;
   readonly auth: AuthService;
@@ -36,6 +37,7 @@ export async function startWholeApi(change: Partial<ApiSettingsInput> = {}, feat
   const auth = AuthService.over(database, MASTER_KEY);
   return {
     url: api.url,
+    storeDir,
     database,
     auth,
     key: async (...scopes) => (await database.transaction((tx) => auth.createKey(tx, { name: 'test', scopes }))).text,
