@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { createServer as createSocketServer, type AddressInfo } from 'node:net';
-import { request } from 'undici';
+import { buildConnector, request } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TEST_CERTIFICATE, TEST_CERTIFICATE_KEY } from '../../test/support/test-certificate.js';
 import type { Dialling } from './egress-connector.js';
 import { EgressPolicy } from './egress-policy.js';
 import { EgressListInvalid, EgressRefused, type EgressRule } from './egress.errors.js';
@@ -125,6 +127,18 @@ describe('a dispatcher of the policy', () => {
     await expect(get(`http://teacher.example:${port}/`, allowed, answers())).rejects.toMatchObject({ code: 'ENOTFOUND' });
     const never: Partial<Dialling> = { resolve: () => new Promise(() => undefined), connectMs: 5 };
     await expect(get(`http://teacher.example:${port}/`, allowed, never)).rejects.toMatchObject({ code: 'UND_ERR_CONNECT_TIMEOUT' });
+  });
+
+  it('shows a server behind TLS the name, and holds its certificate against the name, though an address is dialled', async () => {
+    const secure = createTlsServer({ cert: TEST_CERTIFICATE, key: TEST_CERTIFICATE_KEY }, (asked, response) => response.end(String('servername' in asked.socket && asked.socket.servername))).listen(0, '127.0.0.1');
+    await once(secure, 'listening');
+    const { port: at } = secure.address() as AddressInfo;
+    const trusting = { ...answers('127.0.0.1'), connect: buildConnector({ timeout: 10_000, ca: TEST_CERTIFICATE }) };
+    expect(await get(`https://teacher.example:${at}/`, [`127.0.0.0/8:${at}`], trusting)).toBe('teacher.example');
+    await expect(get(`https://other.example:${at}/`, [`127.0.0.0/8:${at}`], trusting)).rejects.toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
+    await expect(get(`https://teacher.example:${at}/`, [`127.0.0.0/8:${at}`], answers('127.0.0.1'))).rejects.toMatchObject({ code: 'DEPTH_ZERO_SELF_SIGNED_CERT' });
+    secure.closeAllConnections();
+    secure.close();
   });
 
   it('says with the system\'s code that nothing listens', async () => {

@@ -65,6 +65,7 @@ function modelsIn(bytes: Buffer): string[] | undefined {
 const REASONS: readonly (readonly [RegExp, ProbeResult['reason']])[] = [
   [/^(ENOTFOUND|EAI_)/, 'name_unknown'],
   [/^ECONNREFUSED$/, 'connection_refused'],
+  [/^(ERR_TLS|ERR_SSL|EPROTO|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/, 'tls'],
   [/TIMEOUT|^ETIMEDOUT$|^TimeoutError$/, 'timeout'],
 ];
 

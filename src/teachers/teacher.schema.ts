@@ -20,7 +20,7 @@ export type NewTeacher = z.output<typeof NewTeacher>;
 export const TeacherProbe = z.object({
   status: z.enum(['ok', 'unreachable', 'refused', 'model_missing']),
   http_status: z.int().optional().describe('Status of the answer, where one came'),
-  reason: z.enum(['outbound_policy', 'name_unknown', 'connection_refused', 'connection_failed', 'timeout', 'answer_invalid', 'redirect']).optional().describe('What stood in the way, where the status does not say it'),
+  reason: z.enum(['outbound_policy', 'name_unknown', 'connection_refused', 'connection_failed', 'tls', 'timeout', 'answer_invalid', 'redirect']).optional().describe('What stood in the way, where the status does not say it'),
   checked_at: z.int().describe('Unix seconds'),
 });
 export type TeacherProbe = z.output<typeof TeacherProbe>;

@@ -1,7 +1,9 @@
+import { createServer as createTlsServer } from 'node:https';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FAKE_VOCAB, FakeTeacher, type Behaviour } from '../../../test/support/fake-teacher/fake-teacher.js';
+import { TEST_CERTIFICATE, TEST_CERTIFICATE_KEY } from '../../../test/support/test-certificate.js';
 import { Aborted } from '../../common/errors.js';
 import type { Sampling, TokenIds } from '../../tokens/sample.js';
 import { TeacherRefused, TeacherUnavailable } from '../teacher-client.js';
@@ -175,6 +177,19 @@ describe('the vLLM client over a bad line', () => {
     await silent.close();
     expect(String(error)).toMatch(says);
     expect(String(error)).not.toContain('secret');
+  });
+
+  it('says at once that it does not trust a certificate', async () => {
+    const secure = createTlsServer({ cert: TEST_CERTIFICATE, key: TEST_CERTIFICATE_KEY }).listen(0, '127.0.0.1');
+    await once(secure, 'listening');
+    const address = secure.address();
+    const doubtful = connect({}, `https://127.0.0.1:${address !== null && typeof address === 'object' ? address.port : 0}`);
+    const error = await failure(doubtful);
+    await doubtful.close();
+    secure.close();
+    expect(error).toBeInstanceOf(TeacherRefused);
+    expect(String(error)).toMatch(/no safe connection to https:.*DEPTH_ZERO_SELF_SIGNED_CERT/);
+    expect(time.waits).toEqual([]);
   });
 
   it('says at once that a teacher is down, and where it looked', async () => {

@@ -110,6 +110,7 @@ export class VllmHttp {
       return this.judge(exchange, response, bytes.toString('utf8'));
     } catch (error) {
       if (signal.aborted) stopped();
+      if (TLS_CODES.test(codeOf(error) ?? '')) throw new TeacherRefused(`no safe connection to ${this.origin}: ${codeOf(error)}. Its certificate must name the host and come from an authority this machine trusts`, { cause: error });
       const what = socketFailure(error);
       if (what === undefined) throw error;
       return { kind: 'setback', trouble: { kind: 'socket' }, what, cause: error };
@@ -195,10 +196,17 @@ function stopped(): never {
 
 const SOCKET_CODES = /^(ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|UND_ERR_(SOCKET|CONNECT_TIMEOUT|BODY_TIMEOUT)|HPE_)/;
 
+// A certificate does not become right by asking again.
+const TLS_CODES = /^(ERR_TLS|ERR_SSL|EPROTO|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_)/;
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
 /** What befell the connection, when the error is of that kind. */
 function socketFailure(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  const code = codeOf(error);
   if (code !== undefined && SOCKET_CODES.test(code)) return `${error.message || code}${error.message.includes(code) ? '' : ` (${code})`}`;
   if (error instanceof AggregateError && error.errors.length > 0) return socketFailure(error.errors[0]);
   return error.cause === undefined ? undefined : socketFailure(error.cause);
