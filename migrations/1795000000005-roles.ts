@@ -19,14 +19,10 @@ export class Roles1795000000005 implements MigrationInterface {
     `);
     await runner.query(`
       grant select, insert, update, delete on stages, run_files, events, checkpoints, run_samples, nodes to limbeck_worker;
+      grant select, insert, update, delete on metric_series, metric_batches, metric_points, metric_rollups to limbeck_worker;
       grant select, insert, update on models to limbeck_worker;
       grant select, update on runs to limbeck_worker;
       grant select on teachers, files, migrations to limbeck_worker;
-      do $$ declare metric_table text; begin
-        for metric_table in select tablename from pg_tables where schemaname = current_schema() and tablename like 'metric\\_%' loop
-          execute format('grant select, insert, update, delete on %I to limbeck_worker', metric_table);
-        end loop;
-      end $$;
     `);
   }
 

@@ -14,3 +14,12 @@ export class SchemaMismatch extends AppError {
   readonly code = 'database.schema_mismatch';
   readonly kind = 'conflict';
 }
+
+/** A migration could not have a lock in time: another process migrates, or running processes use its tables. Nothing was changed. */
+export class MigrationBlocked extends AppError {
+  readonly code = 'database.migration_blocked';
+  readonly kind = 'unavailable';
+  constructor(why: string, cause: unknown) {
+    super(`the database was not migrated: ${why}`, { cause });
+  }
+}

@@ -29,8 +29,7 @@ afterEach(async () => {
 
 /** `limbeck up` as a shell would start it: a process group of its own. Returns when it tells its address. */
 async function up(dir: string): Promise<Up> {
-  const { LIMBECK_DATABASE_URL: _database, LIMBECK_REDIS_URL: _redis, ...env } = process.env;
-  const child = spawn(process.execPath, [entry, 'up', '--data', dir, '--port', '0'], { env: { ...env, LIMBECK_ENGINE: 'reference' }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const child = spawn(process.execPath, [entry, 'up', '--data', dir, '--port', '0'], { env: { PATH: process.env['PATH'], LIMBECK_ENGINE: 'reference' }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   started.push(child);
   let said = '';
   const ended = new Promise<{ status: number | NodeJS.Signals | null; said: string }>((resolve) => child.once('close', (code, signal) => resolve({ status: signal ?? code, said })));
