@@ -20,14 +20,23 @@ export class Metrics1795000000004 implements MigrationInterface {
         primary key (run_id, batch_id)
       );
 
+      -- No foreign key: looking up the series of each point costs more than storing it. A batch is tied to its run by metric_batches, so no point outlives its series.
       create table metric_points (
-        series int not null references metric_series on delete cascade,
+        series int not null,
         attempt int not null,
         step int not null check (step >= 0),
         value double precision not null,
         at timestamptz not null,
         primary key (series, attempt, step)
       );
+
+      create function forget_metric_points() returns trigger language plpgsql as $$
+        begin
+          delete from metric_points where series = old.id;
+          return null;
+        end
+      $$;
+      create trigger forget_metric_points after delete on metric_series for each row execute function forget_metric_points();
 
       -- A row sums up the points of 2^level steps from bucket * 2^level on: levels 6, 12, and 31, which is the whole attempt. Extremes are those of finite values.
       create table metric_rollups (
@@ -52,5 +61,6 @@ export class Metrics1795000000004 implements MigrationInterface {
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.query('drop table metric_rollups, metric_points, metric_batches, metric_series');
+    await runner.query('drop function forget_metric_points');
   }
 }
