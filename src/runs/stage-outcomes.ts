@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { AppError } from '../common/errors.js';
 import type { Tx } from '../database/database.js';
 import type { StageOffer } from '../queue/queue-names.js';
 import { StudentService, type PlacedStudent } from '../students/students.service.js';
@@ -6,6 +7,9 @@ import { RunFeed } from './run-feed.service.js';
 import { isFinished } from './run-states.js';
 import type { Claim, ClaimOutcome, StageFailure } from './stage-claim.js';
 import { StageLedgerRepository, type LockedRun } from './stage-ledger.repository.js';
+
+/** Code of the refusal to give a model a name that another has. */
+const NAME_TAKEN = 'models.name_taken';
 
 type Success = Extract<ClaimOutcome, { kind: 'succeeded' }>;
 
@@ -62,7 +66,12 @@ export class StageOutcomes {
   /** Makes the exported student a model. @returns its name. */
   private async adopt(tx: Tx, run: LockedRun, student: PlacedStudent): Promise<string> {
     const name = await this.students.freeName(tx, `${run.model}-${run.suffix}`);
-    await this.students.adopt(tx, { name, base: run.model, runId: run.id, student });
+    try {
+      await this.students.adopt(tx, { name, base: run.model, runId: run.id, student });
+    } catch (error) {
+      if (error instanceof AppError && error.code === NAME_TAKEN) return this.adopt(tx, run, student); // another took it in between; the next look sees that
+      throw error;
+    }
     await this.feed.tell(tx, run.id, { kind: 'event', type: 'model.created', message: `the student is the model ${name}`, data: { model: name } });
     return name;
   }

@@ -60,7 +60,7 @@ export class StageReports {
 
   /** Keeps the answers of an evaluation, replacing those under the same label. */
   samples(claim: Claim, label: string, answers: readonly AnswerPair[]): Promise<void> {
-    return this.fence.write(claim, 'key share', async (tx) => {
+    return this.fence.write(claim, 'update', async (tx) => {
       await tx.query('delete from run_samples where run_id = $1 and label = $2', [claim.runId, label]);
       await tx.query(
         `insert into run_samples (run_id, label, index, prompt, teacher, student)

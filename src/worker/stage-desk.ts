@@ -36,13 +36,15 @@ export class StageDesk {
     try {
       await this.end(hold, { ...outcome, student });
     } catch (error) {
-      await this.students.discard(student);
+      // The commit may have come through although its answer did not.
+      if (!(await this.students.isPlaced(student.place).catch(() => true))) await this.students.discard(student);
       throw error;
     }
   }
 
   /** Ends the hold otherwise, and offers what can go on. @throws FencedOut */
   async end(hold: Hold, outcome: ClaimOutcome): Promise<void> {
+    hold.end();
     const next = await hold.patiently(() => this.ledger.finish(hold.claim, outcome));
     if (next) await this.queue.offer(next);
   }

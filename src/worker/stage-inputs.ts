@@ -39,7 +39,7 @@ export class StageInputs {
     };
     const { baseUrl, model, apiKey, dispatcher } = await this.teachers.connection(teacherId);
     const named = { model: modelDir, training_file: training, validation_file: validation, teacher: { base_url: baseUrl, model } };
-    const teacher = new VllmTeacherClient({ baseUrl, model, vocabSize, apiKey, dispatcher });
+    const teacher = new VllmTeacherClient({ baseUrl, model, vocabSize, apiKey, dispatcher, replies: 'withheld' });
     return { ...inputs, spec: resolveServiceSpec(parseServiceSpec(spec), named), teacher };
   }
 }

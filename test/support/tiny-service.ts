@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AuthService } from '../../src/auth/auth.service.js';
@@ -6,6 +7,7 @@ import { ApiSettings, WorkerSettings, type WorkerSettingsInput } from '../../src
 import { createDataSource } from '../../src/database/data-source.js';
 import { Database } from '../../src/database/database.js';
 import { ReferenceEngine } from '../../src/engine/reference/reference-engine.js';
+import { PromptSetService } from '../../src/prompt-sets/prompt-sets.service.js';
 import type { Job } from '../../src/runs/runs.schema.js';
 import { startApi, type RunningApi } from '../../src/start-api.js';
 import { startWorker, type RunningWorker } from '../../src/start-worker.js';
@@ -34,6 +36,8 @@ export class TestTools extends StageTools {
 
 /** The whole service in this process, on a database, a queue prefix and a store of its own, with a tiny model and a teacher that answers over HTTP. */
 export class TinyService {
+  private workers: RunningWorker[] = [];
+
   private constructor(
     readonly database: Database,
     readonly storeDir: string,
@@ -48,16 +52,25 @@ export class TinyService {
     const api = await startApi(settings);
     const database = new Database(await createDataSource({ url: postgres.url, poolSize: 4, statementMs: 30_000, connectMs: 5_000 }).initialize());
     const key = (await database.transaction((tx) => AuthService.over(database, MASTER_KEY).createKey(tx, { name: 'test', scopes: ['admin'] }))).text;
-    const body = await registerInputs(database, settings, { run, teacherUrl: teacher.url, upload: (prompts) => uploadPrompts(api.url, { authorization: `Bearer ${key}` }, prompts) });
+    const body = await registerInputs(database, settings, { run, teacherUrl: teacher.url });
     return new TinyService(database, storeDir, queue, { postgres, api, teacher, run, key, body });
   }
 
   /** Starts a worker in this process, with a worker's rights in the database. */
-  startWorker(change: Partial<WorkerSettingsInput> = {}, tools: StageTools = new TestTools()): Promise<RunningWorker> {
+  async startWorker(change: Partial<WorkerSettingsInput> = {}, tools: StageTools = new TestTools()): Promise<RunningWorker> {
     const { postgres, teacher } = this.parts;
     const common = { databaseUrl: postgres.workerUrl, redisUrl: this.queue.url, redisPrefix: this.queue.prefix, storeDir: this.storeDir, masterKey: MASTER_KEY, allowedTeachers: teacher.url };
     const settings = WorkerSettings.parse({ ...SWIFT, ...common, engine: 'reference', threads: 1, logLevel: process.env.LIMBECK_TEST_LOG ?? 'silent', ...change });
-    return startWorker(settings, tools);
+    const worker = await startWorker(settings, tools);
+    this.workers.push(worker);
+    return worker;
+  }
+
+  /** Ends every worker that was started and has not ended. */
+  async stopWorkers(): Promise<void> {
+    const workers = this.workers;
+    this.workers = [];
+    await Promise.all(workers.map((worker) => worker.close()));
   }
 
   /** Submits the tiny job, some fields of `method.distillation` changed. @returns its id. */
@@ -97,6 +110,7 @@ export class TinyService {
 
   async close(): Promise<void> {
     const { postgres, api, teacher, run } = this.parts;
+    await this.stopWorkers();
     await api.close();
     await teacher.close();
     await this.database.onApplicationShutdown();
@@ -105,22 +119,24 @@ export class TinyService {
   }
 }
 
-async function registerInputs(database: Database, settings: ApiSettings, { run, teacherUrl, upload }: { run: TinyRun; teacherUrl: string; upload: (prompts: readonly object[]) => Promise<string> }): Promise<object> {
+async function registerInputs(database: Database, settings: ApiSettings, { run, teacherUrl }: { run: TinyRun; teacherUrl: string }): Promise<object> {
   const students = new StudentService(database, settings);
   const student = await students.place(run.inputs.modelDir);
   await database.transaction((tx) => students.adopt(tx, { name: 'small', base: null, runId: null, student }));
   const teachers = new TeacherService(database, settings);
   const { id } = await database.transaction((tx) => teachers.create(tx, { name: 'strong', dialect: 'vllm', base_url: teacherUrl, model: 'tiny' }));
   const { seed, suffix, method } = tinySpec({ export: ['safetensors'] });
-  const files = { training_file: await upload(tinyPrompts(0, 12)), validation_file: await upload(tinyPrompts(12)) };
+  const files = { training_file: await keepPrompts(database, settings, tinyPrompts(0, 12)), validation_file: await keepPrompts(database, settings, tinyPrompts(12)) };
   return { model: 'small', ...files, seed, suffix, method: { ...method, distillation: { ...method.distillation, teacher: id } } };
 }
 
 /** @returns the id of the prompt file. */
-async function uploadPrompts(url: string, headers: Record<string, string>, prompts: readonly object[]): Promise<string> {
-  const body = new FormData();
-  body.set('purpose', 'fine-tune');
-  body.set('file', new Blob([prompts.map((prompt) => JSON.stringify(prompt)).join('\n')]), 'prompts.jsonl');
-  const answer = await fetch(`${url}/v1/files`, { method: 'POST', headers, body });
-  return ((await answer.json()) as { id: string }).id;
+async function keepPrompts(database: Database, settings: ApiSettings, prompts: readonly object[]): Promise<string> {
+  const text = prompts.map((prompt) => JSON.stringify(prompt)).join('\n');
+  const path = join(settings.storeDir, `received-${prompts.length}`);
+  await mkdir(join(settings.storeDir, 'files'), { recursive: true });
+  await writeFile(path, text);
+  const upload = { path, bytes: Buffer.byteLength(text), sha256: createHash('sha256').update(text).digest('hex'), filename: 'prompts.jsonl', prompts: prompts.length };
+  const row = await database.transaction((tx) => new PromptSetService(database, settings).keep(tx, upload, 'fine-tune'));
+  return row.id;
 }
