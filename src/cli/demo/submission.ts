@@ -9,7 +9,7 @@ import type { ApiClient } from '../api-client.js';
 import { downloadModel } from '../download-model.js';
 import type { ProgressView } from '../progress.js';
 import { pushFile, pushModel } from '../push.js';
-import { expectSuccess, watchJob } from '../watch-job.js';
+import { pathOf, succeeded, watchJob } from '../watch.js';
 import { demoSubmission, TEACHER_NAME } from './job-file.js';
 
 /** What the demo takes through the service. */
@@ -35,7 +35,7 @@ export interface DemoResult {
 
 /** Registers everything the demo needs, submits its job, watches it to its end and fetches the student. @throws AppError */
 export async function runThroughService(client: ApiClient, run: DemoRun): Promise<DemoResult> {
-  const job = expectSuccess(await submitAndWatch(client, run));
+  const job = succeeded(await submitAndWatch(client, run));
   const studentDir = join(run.runDir, 'student');
   const model = job.fine_tuned_model!; // a job that succeeded and was no dry run has one
   await downloadModel(client, model, studentDir);
@@ -55,15 +55,15 @@ async function submitAndWatch(client: ApiClient, { runDir, teacher, controls, vi
   const { id } = await client.post('/v1/fine_tuning/jobs', submission, Job, { idempotencyKey: `job-${tag}`, signal });
   say(`submitted ${id}`);
   try {
-    return await watchJob(client, id, { view, signal });
+    return await watchJob(client, id, view, signal);
   } finally {
     view.close();
-    if (signal.aborted) await client.post(`/v1/fine_tuning/jobs/${id}/cancel`, {}, Job);
+    if (signal.aborted) await client.post(`${pathOf(id)}/cancel`, {}, Job);
   }
 }
 
 async function samples(client: ApiClient, job: string, label: string): Promise<JobSample[]> {
   const found: JobSample[] = [];
-  for await (const sample of client.list(`/v1/fine_tuning/jobs/${job}/samples?label=${label}&limit=100`, JobSample)) found.push(sample);
+  for await (const sample of client.list(`${pathOf(job)}/samples?label=${label}&limit=100`, JobSample)) found.push(sample);
   return found;
 }
