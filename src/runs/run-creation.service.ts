@@ -5,12 +5,12 @@ import { parseServiceSpec, specHash, type ServiceSpec } from '../distillation/sp
 import { stagesOf } from '../distillation/stage-order.js';
 import type { Caller } from '../http/caller.js';
 import type { StageOffer } from '../queue/queue-names.js';
-import { RunFeed } from './run-feed.service.js';
+import { jobOf } from './job-view.js';
+import { RunFeed, statusEntry } from './run-feed.service.js';
 import { RunInputs } from './run-inputs.js';
 import { offerOf } from './run-orders.service.js';
 import { RunsRepository, type NewStage } from './runs.repository.js';
 import type { CreateJob, Job } from './runs.schema.js';
-import { RunsService } from './runs.service.js';
 
 /** Who creates a job, and whether it ends after validation. */
 export interface CreationOptions {
@@ -22,7 +22,6 @@ export interface CreationOptions {
 @Injectable()
 export class RunCreation {
   constructor(
-    private readonly runs: RunsService,
     private readonly repository: RunsRepository,
     private readonly inputs: RunInputs,
     private readonly feed: RunFeed,
@@ -39,11 +38,10 @@ export class RunCreation {
     const lineage = await this.inputs.check(tx, named, hash);
     const id = newId('ftjob');
     const { seed, suffix } = spec;
-    await this.repository.insert(tx, { id, createdBy: caller.keyId, ...named, suffix, seed, spec, specHash: hash, lineage, metadata: body.metadata ?? {}, dryRun });
-    const first = await this.repository.insertStages(tx, id, stageRowsOf(spec, dryRun));
-    await this.feed.tell(tx, id, { kind: 'event', type: 'job.created', message: 'the job was created; a worker validates what it names' });
-    await this.feed.tell(tx, id, { kind: 'status', type: 'job.status', message: 'the job is validating_files', data: { status: 'validating_files' } });
-    return { job: await this.runs.getIn(tx, id), first: offerOf(first) };
+    const run = await this.repository.insert(tx, { id, createdBy: caller.keyId, ...named, suffix, seed, spec, specHash: hash, lineage, metadata: body.metadata ?? {}, dryRun });
+    const stages = await this.repository.insertStages(tx, id, stageRowsOf(spec, dryRun));
+    await this.feed.tell(tx, id, { kind: 'event', type: 'job.created', message: 'the job was created; a worker validates what it names' }, statusEntry(run.status));
+    return { job: jobOf(run, stages, run.created_at), first: offerOf(stages[0]) };
   }
 }
 

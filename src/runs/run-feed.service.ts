@@ -25,23 +25,26 @@ export interface RunMove {
 /** The channel that tells of changed runs; its payload is the run's id. */
 export const RUN_CHANGED = 'run_changed';
 
+/** Of earlier progress nothing is kept once there is newer. */
+const TELL = `
+  with told as (select * from rows from (jsonb_to_recordset($2::jsonb) as (kind text, level text, type text, message text, data jsonb))
+                with ordinality as entry(kind, level, type, message, data, place)),
+       next as (update runs set seq = seq + (select count(*) from told) where id = $1 returning id, seq),
+       stale as (delete from events where run_id = $1 and kind = 'progress' and exists (select from told where told.kind = 'progress')),
+       entries as (insert into events (run_id, seq, kind, level, type, message, data)
+                   select id, seq - (select count(*) from told) + place, kind, level, type, message, data from next, told)
+  select seq, pg_notify('${RUN_CHANGED}', id) from next`;
+
 /**
  * The numbered feed of each run. A number is taken by raising `runs.seq` in the caller's transaction, which holds the run's row until it
  * commits: entries of a run commit in the order of their numbers, so a reader who has seen `n` never meets a smaller one later.
  */
 @Injectable()
 export class RunFeed {
-  /** Adds an entry and wakes the readers at commit. @returns its number. @throws RunUnknown */
-  async tell(tx: Tx, runId: string, { kind, level = 'info', type, message, data = {} }: FeedEntry): Promise<number> {
-    const [row] = await rowsOf<{ seq: number }>(
-      tx,
-      `with next as (update runs set seq = seq + 1 where id = $1 returning id, seq),
-            stale as (delete from events where run_id = $1 and kind = 'progress' and $2 = 'progress'),
-            entry as (insert into events (run_id, seq, kind, level, type, message, data)
-                      select id, seq, $2, $3, $4, $5, $6::jsonb from next returning run_id, seq)
-       select seq, pg_notify('${RUN_CHANGED}', run_id) from entry`,
-      [runId, kind, level, type, message, JSON.stringify(data)],
-    );
+  /** Adds entries in order and wakes the readers at commit. @returns the number of the last. @throws RunUnknown */
+  async tell(tx: Tx, runId: string, ...entries: readonly [FeedEntry, ...FeedEntry[]]): Promise<number> {
+    const written = entries.map(({ kind, level = 'info', type, message, data = {} }) => ({ kind, level, type, message, data }));
+    const [row] = await rowsOf<{ seq: number }>(tx, TELL, [runId, JSON.stringify(written)]);
     if (!row) throw new RunUnknown(runId);
     return row.seq;
   }
@@ -61,8 +64,12 @@ export class RunFeed {
        where id = $1`,
       [runId, nextRunStatus(run.status, to), error ? JSON.stringify(error) : null],
     );
-    await this.tell(tx, runId, { ...event, kind: 'event' });
-    await this.tell(tx, runId, { kind: 'status', type: 'job.status', message: `the job is ${to}`, data: { status: to, ...(error && { error }) } });
+    await this.tell(tx, runId, { ...event, kind: 'event' }, statusEntry(to, error));
     return run.status;
   }
+}
+
+/** What the feed says of a new status. */
+export function statusEntry(status: RunStatus, error?: RunMove['error']): FeedEntry {
+  return { kind: 'status', type: 'job.status', message: `the job is ${status}`, data: { status, ...(error && { error }) } };
 }

@@ -3,14 +3,26 @@ import { Database, rowsOf, type Tx } from '../database/database.js';
 import type { ServiceSpec } from '../distillation/spec.js';
 import type { RunLineage, RunRow, RunState, StageRow } from './runs.rows.js';
 
-/** A run to be written; its stages follow by `insertStages`. */
-export interface NewRun {
-  readonly id: string;
-  readonly createdBy: string;
+/** The registered things that a job names. */
+export interface NamedInputs {
   readonly model: string;
   readonly trainingFile: string;
   readonly validationFile: string;
   readonly teacherId: string;
+}
+
+/** What of them there is: the model's name, the files' SHA-256, the teacher. */
+export interface RegisteredInputs {
+  readonly model: string | null;
+  readonly training: string | null;
+  readonly validation: string | null;
+  readonly teacher: RunLineage['teacher'] | null;
+}
+
+/** A run to be written; its stages follow by `insertStages`. */
+export interface NewRun extends NamedInputs {
+  readonly id: string;
+  readonly createdBy: string;
   readonly suffix: string;
   readonly seed: number;
   readonly spec: ServiceSpec;
@@ -49,10 +61,12 @@ const STAGE_COLUMNS = ['id, run_id, name, queue, status, epoch, node_id, device_
 export class RunsRepository {
   constructor(private readonly database: Database) {}
 
-  async insert(tx: Tx, run: NewRun): Promise<void> {
-    await tx.query(
+  async insert(tx: Tx, run: NewRun): Promise<RunRow> {
+    const [row] = await rowsOf<RunRow>(
+      tx,
       `insert into runs (id, created_by, status, model, training_file, validation_file, teacher_id, suffix, seed, spec, spec_hash, lineage, metadata, dry_run)
-       values ($1, $2, 'validating_files', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+       values ($1, $2, 'validating_files', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+       returning ${RUN_COLUMNS}`,
       [
         run.id,
         run.createdBy,
@@ -69,19 +83,19 @@ export class RunsRepository {
         run.dryRun,
       ],
     );
+    return row;
   }
 
-  /** Writes the stages in order; the first waits for a worker, the others for the one before. @returns the first. */
-  async insertStages(tx: Tx, runId: string, stages: readonly NewStage[]): Promise<StageRow> {
-    const rows = await rowsOf<StageRow>(
+  /** Writes the stages in order; the first waits for a worker, the others for the one before. @returns them, in order. */
+  async insertStages(tx: Tx, runId: string, stages: readonly NewStage[]): Promise<StageRow[]> {
+    return rowsOf<StageRow>(
       tx,
       `insert into stages (run_id, name, ordinal, queue, status)
        select $1, name, ordinal, queue, case when ordinal = 1 then 'waiting' else 'blocked' end
-       from unnest($2::text[], $3::text[]) with ordinality as stage(name, queue, ordinal)
+       from unnest($2::text[], $3::text[]) with ordinality as stage(name, queue, ordinal) order by ordinal
        returning ${STAGE_COLUMNS}`,
       [runId, stages.map(({ name }) => name), stages.map(({ queue }) => queue)],
     );
-    return rows[0];
   }
 
   async find(id: string): Promise<RunRow | undefined> {
@@ -94,10 +108,17 @@ export class RunsRepository {
     return row;
   }
 
-  /** The run as this transaction sees it. */
-  async findIn(tx: Tx, id: string): Promise<RunRow | undefined> {
-    const [row] = await rowsOf<RunRow>(tx, `select ${RUN_COLUMNS} from runs where id = $1`, [id]);
-    return row;
+  /** What a job names, as it is registered; null where it is not. */
+  async inputs(tx: Tx, { model, trainingFile, validationFile, teacherId }: NamedInputs): Promise<RegisteredInputs> {
+    const [found] = await rowsOf<RegisteredInputs>(
+      tx,
+      `select (select name from models where name = $1) as model,
+              (select sha256 from files where id = $2) as training,
+              (select sha256 from files where id = $3) as validation,
+              (select jsonb_build_object('id', id, 'name', name, 'model', model, 'dialect', dialect) from teachers where id = $4) as teacher`,
+      [model, trainingFile, validationFile, teacherId],
+    );
+    return found;
   }
 
   /** Locks a run and its stages against every change until the transaction ends; the run first, as everywhere. */
@@ -124,11 +145,6 @@ export class RunsRepository {
   /** The stages of runs, each run's in order. */
   async stagesOf(runIds: readonly string[]): Promise<Map<string, StageRow[]>> {
     return byRun(await this.database.query<StageRow>(STAGES_OF, [runIds]));
-  }
-
-  /** The stages of one run in order, as this transaction sees them. */
-  async stagesIn(tx: Tx, runId: string): Promise<StageRow[]> {
-    return rowsOf<StageRow>(tx, STAGES_OF, [[runId]]);
   }
 
   /** Notes that a run shall pause or be cancelled. The first request counts. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Inject, Injectable } from '@nestjs/common';
 import type { ApiSettings } from '../config/service-settings.js';
 import { API_SETTINGS } from '../config/tokens.js';
-import { Database, type Tx } from '../database/database.js';
+import { Database } from '../database/database.js';
 import { listOf, type List } from '../http/page.js';
 import { jobOf } from './job-view.js';
 import { isFinished } from './run-states.js';
@@ -27,13 +27,6 @@ export class RunsService {
     if (!run) throw new RunUnknown(id);
     const stages = await this.repository.stagesOf([id]);
     return jobOf(run, stages.get(id) ?? [], now());
-  }
-
-  /** The job as this transaction sees it. @throws RunUnknown */
-  async getIn(tx: Tx, id: string): Promise<Job> {
-    const run = await this.repository.findIn(tx, id);
-    if (!run) throw new RunUnknown(id);
-    return jobOf(run, await this.repository.stagesIn(tx, id), now());
   }
 
   /** Where a job stands, without what hangs on it. @throws RunUnknown */

@@ -10,16 +10,17 @@ import { succeeded, watchJob } from '../../src/cli/watch.js';
 import type { RunEvent } from '../../src/distillation/events.js';
 import { RunFeed, type FeedEntry } from '../../src/runs/run-feed.service.js';
 import { Job } from '../../src/runs/runs.schema.js';
-import { registerInputs, startJobsApi, type JobsApi } from '../support/jobs-api.js';
+import { registerInputs } from '../support/job-inputs.js';
+import { startWholeApi, type WholeApi } from '../support/whole-api.js';
 
 const feed = new RunFeed();
-let api: JobsApi;
+let api: WholeApi;
 let key: string;
 let dir: string;
 let body: Awaited<ReturnType<typeof registerInputs>>;
 
 beforeAll(async () => {
-  api = await startJobsApi();
+  api = await startWholeApi();
   key = await api.key('jobs:read', 'jobs:write', 'files:read', 'files:write');
   body = await registerInputs(api.database);
   dir = await mkdtemp(join(tmpdir(), 'limbeck-test-'));

@@ -2,11 +2,12 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Database } from '../../src/database/database.js';
+import { Database } from '../../src/database/database.js';
 import { RunFeed } from '../../src/runs/run-feed.service.js';
 import type { Job } from '../../src/runs/runs.schema.js';
 import { getJson, postJson } from '../support/http-json.js';
-import { registerInputs, startJobsApi, type JobsApi } from '../support/jobs-api.js';
+import { registerInputs } from '../support/job-inputs.js';
+import { startWholeApi, type WholeApi } from '../support/whole-api.js';
 
 interface Failure {
   readonly error: { readonly code: string; readonly message: string; readonly param: string | null };
@@ -17,7 +18,7 @@ interface Page<Item> {
   readonly last_id: string | null;
 }
 
-let api: JobsApi;
+let api: WholeApi;
 let database: Database;
 let headers: Record<string, string>;
 let body: Awaited<ReturnType<typeof registerInputs>>;
@@ -26,7 +27,7 @@ const JOBS = '/v1/fine_tuning/jobs';
 const POINT_LOOKUP_BLOCKS = 4;
 
 beforeAll(async () => {
-  api = await startJobsApi({ dryRunWaitMs: 300 });
+  api = await startWholeApi({ dryRunWaitMs: 300 });
   database = api.database;
   headers = { authorization: `Bearer ${await api.key('jobs:read', 'jobs:write')}` };
   body = await registerInputs(database);
@@ -133,6 +134,14 @@ describe('POST', () => {
     expect([done.status, done.json.id, done.json.status, done.json.plan]).toEqual([200, waiting.json.id, 'succeeded', { steps: 7 }]);
   });
 
+  it('answers while Redis is away, and leaves the stage to the sweep', async () => {
+    const other = await startWholeApi({ redisUrl: 'redis://127.0.0.1:1', redisCommandMs: 100 });
+    const writer = { authorization: `Bearer ${await other.key('jobs:write')}` };
+    const { status, json } = await postJson<Job>(`${other.url}${JOBS}`, await registerInputs(other.database), { headers: writer });
+    expect([status, json.status_details.stages[0].status]).toEqual([200, 'waiting']);
+    await other.close();
+  });
+
   it('needs the scope to write', async () => {
     const reader = { authorization: `Bearer ${await api.key('jobs:read')}` };
     expect((await postJson(`${api.url}${JOBS}`, body, { headers: reader })).status).toBe(403);
@@ -176,7 +185,7 @@ describe('GET list', () => {
     const ids = await fill(10_000, 'many');
     await database.query('vacuum analyze runs'); // rows that other tests deleted are not to be counted
     const cost = async (path: string): Promise<number> => {
-      const asked = vi.spyOn(database, 'query');
+      const asked = vi.spyOn(Database.prototype, 'query');
       await get(path);
       const [sql, parameters] = asked.mock.calls.find(([text]) => /from runs where .* order by/.test(text)) ?? ['', []];
       asked.mockRestore();

@@ -1,24 +1,25 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { get as openHttp, type IncomingMessage, type Server } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { get as openHttp, type IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readEvents, type ServerEvent } from '../../src/cli/event-stream.js';
+import { MetricsChartRepository } from '../../src/metrics/metrics-chart.repository.js';
+import { MetricsIngestRepository } from '../../src/metrics/metrics-ingest.repository.js';
 import { MetricsService } from '../../src/metrics/metrics.service.js';
 import { RunFeed, type FeedEntry, type RunMove } from '../../src/runs/run-feed.service.js';
 import type { Job } from '../../src/runs/runs.schema.js';
 import { postJson } from '../support/http-json.js';
-import { registerInputs, startJobsApi, type JobsApi } from '../support/jobs-api.js';
+import { registerInputs } from '../support/job-inputs.js';
+import { startWholeApi, type WholeApi } from '../support/whole-api.js';
 
-const HEARTBEAT_MS = 100;
 const feed = new RunFeed();
-let api: JobsApi;
+let api: WholeApi;
 let headers: Record<string, string>;
 let body: object;
 
 beforeAll(async () => {
   // Polling is as good as off: what comes in time comes by notification.
-  api = await startJobsApi({ streamPollMs: 3_600_000, streamHeartbeatMs: HEARTBEAT_MS });
+  api = await startWholeApi({ streamPollMs: 3_600_000 });
   headers = { authorization: `Bearer ${await api.key('jobs:read', 'jobs:write')}` };
   body = await registerInputs(api.database);
 });
@@ -29,6 +30,8 @@ const tell = (id: string, entry: FeedEntry): Promise<number> => api.database.tra
 const move = (id: string, move: RunMove): Promise<unknown> => api.database.transaction((tx) => feed.move(tx, id, move));
 const note = (step: number): FeedEntry => ({ kind: 'event', type: 'test.note', message: `note ${step}`, data: { step } });
 const cancelled: RunMove = { to: 'cancelled', event: { type: 'job.cancelled', message: 'stopped' } };
+
+const measurements = (): MetricsService => new MetricsService(new MetricsIngestRepository(), new MetricsChartRepository(api.database));
 
 interface Open {
   readonly events: AsyncGenerator<ServerEvent>;
@@ -105,37 +108,12 @@ describe('the stream of a job', () => {
     const id = await create();
     await api.database.transaction(async (tx) => {
       const points = [1, 2].map((step) => ({ key: 'distill/loss', step, value: 4 - step }));
-      const { series } = await api.app.get(MetricsService, { strict: false }).ingest(tx, { runId: id, batchId: randomUUID(), attempt: 1, points });
+      const { series } = await measurements().ingest(tx, { runId: id, batchId: randomUUID(), attempt: 1, points });
       await feed.tell(tx, id, { kind: 'metrics', type: 'metrics', message: '', data: { series } });
     });
     await move(id, cancelled);
     const metrics = (await all((await open(id)).events)).find(({ event }) => event === 'metrics');
     expect(JSON.parse(metrics?.data ?? '{}')).toMatchObject({ series: [{ key: 'distill/loss', attempt: 1, points: [{ step: 1, value: 3 }, { step: 2, value: 2 }] }] });
-  });
-
-  it('gives signs of life, and a hint when to come back', async () => {
-    const id = await create();
-    const { response } = await open(id);
-    let text = '';
-    for await (const chunk of response) {
-      text += String(chunk);
-      if (text.includes(': alive')) break;
-    }
-    expect(text.startsWith('retry: 1000\n\n')).toBe(true);
-  });
-
-  it('cuts off a reader that takes nothing', async () => {
-    const id = await create();
-    const big = 'x'.repeat(1_000_000);
-    for (let i = 0; i < 40; i++) await tell(id, { kind: 'event', type: 'test.big', message: big });
-    const accepted = once(api.app.getHttpServer() as Server, 'connection') as Promise<[Socket]>;
-    const reader = connect(Number(new URL(api.url).port), '127.0.0.1').pause();
-    reader.on('error', () => undefined).write(`GET /v1/fine_tuning/jobs/${id}/stream HTTP/1.1\r\nhost: limbeck\r\nauthorization: ${headers.authorization}\r\n\r\n`);
-    const [peer] = await accepted;
-    await once(peer, 'close');
-    expect(peer.bytesWritten).toBeGreaterThan(big.length);
-    expect(peer.bytesWritten).toBeLessThan(40 * big.length);
-    reader.destroy();
   });
 
   it('answers 404 as JSON before anything is streamed', async () => {
@@ -145,7 +123,7 @@ describe('the stream of a job', () => {
   });
 
   it('ends when the service shuts down', async () => {
-    const other = await startJobsApi({ streamPollMs: 3_600_000 });
+    const other = await startWholeApi({ streamPollMs: 3_600_000 });
     const key = { authorization: `Bearer ${await other.key('jobs:read', 'jobs:write')}` };
     const { json } = await postJson<Job>(`${other.url}/v1/fine_tuning/jobs`, await registerInputs(other.database), { headers: key });
     const response = await fetch(`${other.url}/v1/fine_tuning/jobs/${json.id}/stream`, { headers: key });

@@ -2,15 +2,16 @@ import OpenAI, { toFile } from 'openai';
 import type { FineTuningJob, JobCreateParams } from 'openai/resources/fine-tuning/jobs/jobs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RunFeed } from '../../../src/runs/run-feed.service.js';
-import { registerInputs, startJobsApi, type JobsApi } from '../../support/jobs-api.js';
+import { registerInputs } from '../../support/job-inputs.js';
+import { startWholeApi, type WholeApi } from '../../support/whole-api.js';
 
-let api: JobsApi;
+let api: WholeApi;
 let client: OpenAI;
 let trainingFile: string;
 let validationFile: string;
 
 beforeAll(async () => {
-  api = await startJobsApi();
+  api = await startWholeApi();
   await registerInputs(api.database);
   const apiKey = await api.key('jobs:read', 'jobs:write', 'files:read', 'files:write');
   client = new OpenAI({ baseURL: `${api.url}/v1`, apiKey, maxRetries: 0 });
