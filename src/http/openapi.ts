@@ -40,7 +40,8 @@ export function serveOpenApi(app: NestExpressApplication): void {
 }
 
 function withRefusals(document: OpenAPIObject): OpenAPIObject {
-  const { $schema: _, ...schema } = z.toJSONSchema(Failure);
+  const schema = z.toJSONSchema(Failure);
+  delete schema.$schema; // the document says once of which dialect it is
   document.components = { ...document.components, schemas: { ...document.components?.schemas, Error: schema as object } };
   for (const item of Object.values(document.paths)) {
     for (const operation of METHODS.map((method) => item[method])) if (operation) operation.responses.default = REFUSAL;

@@ -138,4 +138,15 @@ describe('what looks at the service', () => {
     expect(text).toMatch(/limbeck_http_request_duration_seconds_count\{method="POST",route="\/v1\/api_keys",status="201"\} \d+/);
     expect(text).toContain('limbeck_queue_waiting{queue="collect"} 0');
   });
+
+  it('the board of queues lets an admin look, by HTTP Basic, and change nothing', async () => {
+    const board = (key: string | null, method = 'GET', path = '/') => fetch(`${api.url}/queues${path}`, { method, headers: key === null ? {} : { authorization: `Basic ${Buffer.from(`me:${key}`).toString('base64')}` } });
+    const key = admin.authorization.slice('Bearer '.length);
+    const asked = await board(null);
+    expect([asked.status, asked.headers.get('www-authenticate')]).toEqual([401, expect.stringMatching(/^Basic realm=/)]);
+    expect((await board((await create()).key)).status).toBe(403);
+    expect(await (await board(key)).text()).toContain('<title>Limbeck</title>');
+    expect(await (await board(key, 'GET', '/api/queues')).json()).toMatchObject({ queues: [{ name: 'collect', readOnlyMode: true }, { name: 'device', readOnlyMode: true }] });
+    expect((await board(key, 'PUT', '/api/queues/collect/pause')).status).toBe(405);
+  });
 });
