@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -102,7 +103,7 @@ describe('limbeck distill whose engine is killed', () => {
     const out = `${stage}-${step}`;
     const before = await asks();
     const killed = await distill(out, [], (event, child) => {
-      if (isStep(event, stage, step)) void killEngines(child.pid!);
+      if (isStep(event, stage, step)) void killEngines(child);
     });
     expect(killed.status).toBe(5);
     expect(killed.stderr).toContain('engine.failed');
@@ -118,8 +119,11 @@ describe('limbeck distill whose engine is killed', () => {
 
 const isStep = (event: RunEvent, stage: string, step: number): boolean => event.kind === 'step' && event.metrics.stage === stage && event.metrics.step === step;
 
-async function killEngines(parent: number): Promise<void> {
-  for (const pid of await engineChildren(parent)) process.kill(pid, 'SIGKILL');
+/** The command stands still meanwhile, so that it gives its engine no further steps however long the search takes. */
+async function killEngines(command: ChildProcess): Promise<void> {
+  command.kill('SIGSTOP');
+  for (const pid of await engineChildren(command.pid!)) process.kill(pid, 'SIGKILL');
+  command.kill('SIGCONT');
 }
 
 async function lastCheckpoint(outDir: string, stage: string): Promise<number> {
