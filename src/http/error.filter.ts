@@ -31,8 +31,9 @@ export class ErrorFilter implements ExceptionFilter {
   catch(thrown: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
     const response = http.getResponse<Response>();
-    if (thrown instanceof Aborted && response.destroyed) return; // nobody waits for this answer any more
-    const error = asAppError(thrown, http.getRequest<Request>(), this.maxBodyBytes);
+    const request = http.getRequest<Request>();
+    if (response.destroyed && (thrown instanceof Aborted || request.readableAborted)) return; // nobody waits for this answer any more
+    const error = asAppError(thrown, request, this.maxBodyBytes);
     this.log(error);
     if (response.headersSent) {
       response.destroy(); // what was sent so far must not look complete

@@ -52,6 +52,15 @@ describe('readModelConfig', () => {
     expect(await read({ ...rest, eos_token_id: null, pad_token_id: -1 }, { eos_token_id: 3 })).toMatchObject({ eosIds: [3], padId: null });
   });
 
+  it.each(['auto_map', 'custom_pipelines', 'trust_remote_code'])('refuses a model that asks for code by %s', async (key) => {
+    await expect(read({ ...SMOLLM2, [key]: {} })).rejects.toMatchObject({ code: 'model_files.config_invalid', message: expect.stringContaining(`config.json: ${key} asks for code`) });
+  });
+
+  it('refuses a configuration beyond a megabyte', async () => {
+    await expect(read({ ...SMOLLM2, note: 'x'.repeat(1_000_000) })).rejects.toMatchObject({ code: 'model_files.file_malformed', message: expect.stringContaining('at most 1000000') });
+    await expect(read(SMOLLM2, { note: 'x'.repeat(1_000_000) })).rejects.toMatchObject({ code: 'model_files.file_malformed' });
+  });
+
   it.each<[string, object, RegExp]>([
     ['another architecture', { model_type: 'qwen3' }, /model_type is "qwen3".*"llama"/],
     ['another head', { architectures: ['LlamaForSequenceClassification'] }, /architectures\.0 is "LlamaForSequenceClassification"/],

@@ -13,6 +13,12 @@ function raw(header: string, dataBytes: number): Uint8Array {
   return bytes;
 }
 
+function beyondLimit(): Uint8Array {
+  const bytes = new Uint8Array(25_000_100);
+  new DataView(bytes.buffer).setBigUint64(0, 25_000_001n, true);
+  return bytes;
+}
+
 function tensor(name: string, dtype: SafeDType, shape: number[], values: number[]): NamedTensor {
   return { name, dtype, shape, bytes: Uint8Array.from(values) };
 }
@@ -67,6 +73,8 @@ describe('decodeSafetensors', () => {
 
   it.each<[string, Uint8Array, RegExp]>([
     ['an empty file', new Uint8Array(0), /begins with an 8-byte header length/],
+    ['a header beyond 25 MB', beyondLimit(), /claims 25000001 bytes; at most 25000000/],
+    ['more than 100,000 tensors', raw(`{${Array.from({ length: 100_002 }, (_unused, at) => `"${at}":1`).join()}}`, 0), /names 100002 tensors; at most 100000/],
     ['a header longer than the file', Uint8Array.from([9, 0, 0, 0, 0, 0, 0, 0, 123, 125]), /claims 9 bytes; at most 2/],
     ['a header length near 2^64', new Uint8Array(16).fill(255), /claims 18446744073709551615 bytes/],
     ['a header that is no object', raw('[1]', 0), /must begin with "\{"/],

@@ -12,8 +12,15 @@ import { PromptUploadStorage } from './prompt-upload.storage.js';
 const PARTS = { files: 1, fields: 8, parts: 9, fieldSize: 1024, fieldNameSize: 64 };
 
 @Module({
-  providers: [{ provide: PromptSetService, inject: [Database, API_SETTINGS], useFactory: (database: Database, settings: ApiSettings) => new PromptSetService(database, settings) }],
-  exports: [PromptSetService],
+  providers: [
+    { provide: PromptSetService, inject: [Database, API_SETTINGS], useFactory: (database: Database, settings: ApiSettings) => new PromptSetService(database, settings) },
+    {
+      provide: PromptUploadStorage,
+      inject: [PromptSetService, API_SETTINGS],
+      useFactory: (promptSets: PromptSetService, settings: ApiSettings) => new PromptUploadStorage(new PromptUploadService(settings, settings), promptSets),
+    },
+  ],
+  exports: [PromptSetService, PromptUploadStorage],
 })
 class PromptSetServicesModule {}
 
@@ -23,12 +30,8 @@ class PromptSetServicesModule {}
     PromptSetServicesModule,
     MulterModule.registerAsync({
       imports: [PromptSetServicesModule],
-      inject: [PromptSetService, API_SETTINGS],
-      useFactory: (promptSets: PromptSetService, settings: ApiSettings) => ({
-        storage: new PromptUploadStorage(new PromptUploadService(settings, settings), promptSets),
-        limits: PARTS,
-        defParamCharset: 'utf8',
-      }),
+      inject: [PromptUploadStorage],
+      useFactory: (storage: PromptUploadStorage) => ({ storage, limits: PARTS, defParamCharset: 'utf8' }),
     }),
   ],
   controllers: [PromptSetsController],

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { receive } from '../storage/incoming.js';
+import { isIncoming, receive, removeStale } from '../storage/incoming.js';
 import type { StoreSettings, UploadLimits } from '../storage/store-settings.js';
 import { PromptLines } from './prompt-lines.js';
 import { FileTooLarge } from './prompt-sets.errors.js';
@@ -11,6 +11,11 @@ export class PromptUploadService {
     private readonly store: StoreSettings,
     private readonly limits: Pick<UploadLimits, 'maxFileBytes' | 'maxLineBytes'>,
   ) {}
+
+  /** Removes what earlier processes left half received. */
+  removeStale(): Promise<void> {
+    return removeStale(join(this.store.storeDir, FILES_FOLDER), isIncoming);
+  }
 
   /** @throws FileTooLarge, LinesInvalid, UploadMalformed, DiskFull; nothing is then left on the disk. */
   async receive(source: AsyncIterable<Uint8Array>, filename: string): Promise<CheckedUpload> {

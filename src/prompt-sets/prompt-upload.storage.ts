@@ -1,3 +1,4 @@
+import type { OnModuleInit } from '@nestjs/common';
 import type { Readable } from 'node:stream';
 import { unbroken } from '../storage/incoming.js';
 import type { CheckedUpload, PromptSetService } from './prompt-sets.service.js';
@@ -14,11 +15,15 @@ export interface UploadedPart {
 type Done<Result> = (error: unknown, result?: Result) => void;
 
 /** Where multer puts a file: into the store, checked on the way. What it answers joins the part that the handler is given. */
-export class PromptUploadStorage {
+export class PromptUploadStorage implements OnModuleInit {
   constructor(
     private readonly uploads: PromptUploadService,
     private readonly promptSets: PromptSetService,
   ) {}
+
+  onModuleInit(): Promise<void> {
+    return this.uploads.removeStale();
+  }
 
   _handleFile(_request: unknown, part: UploadedPart, done: Done<CheckedUpload>): void {
     this.uploads.receive(unbroken(part.stream), plainName(part.originalname)).then((upload) => done(null, upload), done);

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { useScratchDir } from '../../test/support/scratch-dir.js';
-import { receive, removeStale, settle, type ReceiveOptions } from './incoming.js';
+import { isIncoming, receive, removeStale, settle, type ReceiveOptions } from './incoming.js';
 
 async function* source(...pieces: (string | Error)[]): AsyncGenerator<Uint8Array> {
   for (const piece of pieces) {
@@ -57,14 +57,14 @@ describe('receive', () => {
 describe('removeStale', () => {
   const scratch = useScratchDir();
 
-  it('removes hidden things that are old, and nothing else', async () => {
+  it('removes what is unfinished and old, and nothing else', async () => {
     mkdirSync(scratch('.incoming-old'));
     for (const name of ['.incoming-new', 'old', '.incoming-old/part']) writeFileSync(scratch(name), 'x');
-    const longAgo = new Date(Date.now() - 7_200_000);
+    const longAgo = new Date(Date.now() - 2 * 86_400_000);
     for (const name of ['.incoming-old', 'old']) utimesSync(scratch(name), longAgo, longAgo);
 
-    await removeStale(scratch(), 3_600_000);
-    await removeStale(scratch('absent'), 0);
+    await removeStale(scratch(), isIncoming);
+    await removeStale(scratch('absent'), isIncoming);
 
     expect(readdirSync(scratch()).sort()).toEqual(['.incoming-new', 'old']);
     expect(existsSync(scratch('.incoming-old'))).toBe(false);

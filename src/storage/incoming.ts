@@ -5,6 +5,8 @@ import type { Readable } from 'node:stream';
 import { DiskFull } from './storage.errors.js';
 
 const PREFIX = '.incoming-';
+/** How long something unfinished is left alone: longer than any upload takes. Milliseconds. */
+const STALE_MS = 86_400_000;
 
 /** What was received, and where it waits. */
 export interface Received {
@@ -84,14 +86,18 @@ export async function syncPath(path: string): Promise<void> {
   }
 }
 
-/** Removes what a process that died left half received, once it is older than `ageMs`. */
-export async function removeStale(dir: string, ageMs: number): Promise<void> {
-  const names = await readdir(dir).catch(() => []);
-  for (const name of names.filter((each) => each.startsWith('.'))) {
+/** Removes what a process that died left in a directory: entries older than a day that are `unfinished`. */
+export async function removeStale(dir: string, unfinished: (name: string) => boolean | Promise<boolean>): Promise<void> {
+  for (const name of await readdir(dir).catch(() => [])) {
     const path = join(dir, name);
     const found = await stat(path).catch(() => undefined);
-    if (found !== undefined && found.mtimeMs < Date.now() - ageMs) await rm(path, { recursive: true, force: true });
+    if (found !== undefined && found.mtimeMs < Date.now() - STALE_MS && (await unfinished(name))) await rm(path, { recursive: true, force: true });
   }
+}
+
+/** Whether `receive` gave the name to a file that is still being received. */
+export function isIncoming(name: string): boolean {
+  return name.startsWith(PREFIX);
 }
 
 function diskError(cause: unknown): unknown {

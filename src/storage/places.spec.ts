@@ -1,20 +1,9 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve, sep } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { philox4x32 } from '../common/philox.js';
+import { hostileNames } from '../../test/support/hostile-names.js';
 import { useScratchDir } from '../../test/support/scratch-dir.js';
 import { isPlace, openPlace, placeIn, resolvePlace } from './places.js';
-
-/** What hostile names are made of. */
-const SCRAPS = ['..', '.', '/', '\\', '\0', '%2e%2e', '%2f', '..%c0%af', '~', 'C:', '//', 'a', 'models', ' ', '\n', '\u2024\u2024', '\uff0e', '/etc/passwd', '.staging', '-', '_', '$(id)', '`', '|', '\u202e', 'é', 'con', '..;', '../', 'link'];
-
-/** 10,000 names, the same each time. */
-export function hostileNames(): string[] {
-  return Array.from({ length: 10_000 }, (_unused, index) => {
-    const draws = [...philox4x32([13, 0], [index, 0, 0, 0]), ...philox4x32([13, 0], [index, 1, 0, 0])];
-    return draws.slice(0, 1 + (draws[7] % 7)).map((draw) => SCRAPS[draw % SCRAPS.length]).join('');
-  });
-}
 
 describe('places in the store', () => {
   const scratch = useScratchDir();

@@ -1,7 +1,9 @@
 import { Controller, Get, Param, Put, Req, Res, StreamableFile } from '@nestjs/common';
 import { ApiBody, ApiConsumes, ApiHeader, ApiOkResponse, ApiParam, ApiProduces, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
+import { Aborted } from '../common/errors.js';
 import { Scopes } from '../http/scopes.js';
+import { hasCode } from '../model-files/atomic.js';
 import { unbroken } from '../storage/incoming.js';
 import { promisedSha256 } from './checksum.js';
 import { StudentUploadService } from './student-upload.service.js';
@@ -60,7 +62,11 @@ export class StudentFilesController {
       return { name: `${name}/${fileName}`, bytes, open };
     });
     response.set({ 'content-type': 'application/x-tar', 'content-disposition': attachment(`${name}.tar`) });
-    await writeTar(entries, created_at, response);
+    try {
+      await writeTar(entries, created_at, response);
+    } catch (cause) {
+      throw hasCode(cause, 'ERR_STREAM_PREMATURE_CLOSE') ? new Aborted('the download') : cause;
+    }
   }
 }
 

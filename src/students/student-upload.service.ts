@@ -1,8 +1,9 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import type { OnModuleInit } from '@nestjs/common';
 import type { Tx } from '../database/database.js';
 import { hasCode } from '../model-files/atomic.js';
-import { receive, settle, syncPath } from '../storage/incoming.js';
+import { receive, removeStale, settle, syncPath } from '../storage/incoming.js';
 import { placeIn } from '../storage/places.js';
 import type { StoreSettings, UploadLimits } from '../storage/store-settings.js';
 import { checkSha256 } from './checksum.js';
@@ -28,12 +29,19 @@ interface Places {
 export type Publish = (tx: Tx) => Promise<StudentRow>;
 
 /** Takes models in, file by file; none is to be seen before all of it is there and was opened once. */
-export class StudentUploadService {
+export class StudentUploadService implements OnModuleInit {
   constructor(
     private readonly students: StudentService,
     private readonly inspection: StudentInspection,
     private readonly settings: StoreSettings & Pick<UploadLimits, 'maxModelFileBytes'>,
   ) {}
+
+  /** Removes what was sent and not committed within a day, and directories that a process placed and died before it made their row. */
+  async onModuleInit(): Promise<void> {
+    const models = join(this.settings.storeDir, MODELS_FOLDER);
+    await removeStale(join(models, STAGING_FOLDER), () => true);
+    await removeStale(models, async (name) => name !== STAGING_FOLDER && !(await this.students.isPlaced(`${MODELS_FOLDER}/${name}`)));
+  }
 
   /** Keeps one file until the model is committed; a file of the same name sent before is replaced. @throws AppError; nothing is then left of it. */
   async stage({ name, file, sha256 }: { name: string; file: string; sha256?: string }, source: AsyncIterable<Uint8Array>): Promise<StudentFile> {
