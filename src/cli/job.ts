@@ -30,8 +30,6 @@ export interface JobOptions {
   readonly controls: 'as_specified' | 'all';
   readonly view: ProgressView;
   readonly signal: AbortSignal;
-  /** Teacher keys that the caller holds itself, by the name the job gives; others come from the environment. */
-  readonly secrets?: Readonly<Record<string, string>>;
 }
 
 /** Runs one job from its file to its exported student. @throws AppError; before any work when an input is wrong. */
@@ -60,7 +58,7 @@ export async function openJob(options: Omit<JobOptions, 'signal'>): Promise<Open
   }
   if (!taken && options.resume === 'resume') throw new OutDirectoryTaken(`${options.outDir} holds no run to resume; leave --resume out to start one`);
   const store = new DirectoryStore(resolve(options.outDir));
-  const teacher = await connectTeacher(spec, inputs.modelDir, options.secrets ?? {});
+  const teacher = await connectTeacher(spec, inputs.modelDir);
   const context: RunContext = {
     spec,
     store,
@@ -126,9 +124,9 @@ async function readInputs(spec: Spec, base: string): Promise<Inputs> {
   };
 }
 
-async function connectTeacher(spec: Spec, modelDir: string, secrets: Readonly<Record<string, string>>): Promise<VllmTeacherClient> {
+async function connectTeacher(spec: Spec, modelDir: string): Promise<VllmTeacherClient> {
   const { base_url: baseUrl, api_key_env: keyName, model } = spec.method.distillation.teacher;
-  const apiKey = keyName === undefined ? {} : { apiKey: secrets[keyName] ?? secretFromEnvironment(keyName) };
+  const apiKey = keyName === undefined ? {} : { apiKey: secretFromEnvironment(keyName) };
   const { vocabSize } = await readModelConfig(modelDir); // rows of the embedding, padded ones included: the student can read every id below
   return new VllmTeacherClient({ baseUrl, model, vocabSize, ...apiKey });
 }
