@@ -38,10 +38,10 @@ export class Metrics1795000000004 implements MigrationInterface {
       $$;
       create trigger forget_metric_points after delete on metric_series for each row execute function forget_metric_points();
 
-      -- A row sums up the points of 2^level steps from bucket * 2^level on: levels 6, 12, and 31, which is the whole attempt. Extremes are those of finite values.
+      -- A row sums up the points of 2^level steps from bucket * 2^level on: levels 6, 9, 12, and 31, which is the whole attempt. Extremes are those of finite values.
       create table metric_rollups (
         series int not null references metric_series on delete cascade,
-        level smallint not null check (level in (6, 12, 31)),
+        level smallint not null check (level in (6, 9, 12, 31)),
         attempt int not null,
         bucket int not null,
         count int not null,

@@ -9,7 +9,7 @@ export interface Segment {
 export type Lines = 'one' | 'each-attempt';
 
 /** Levels of rollups: a row sums up `2^level` steps. Level 0 is the points themselves. */
-export type Level = 0 | 6 | 12;
+export type Level = 0 | 6 | 9 | 12;
 
 /** Rows to read for a chart: those of one level and attempt within steps `lo` to `hi`, both included; at a level above 0 they begin and end with its rows. */
 export interface ChartPart {
@@ -33,6 +33,8 @@ export interface ChartPlan {
 
 /** The bucket of a line's first point, which is shown by itself wherever buckets hold several steps. */
 const FIRST = -1;
+/** The widest first. */
+const LEVELS: readonly Level[] = [12, 9, 6, 0];
 /** All steps in one bucket. */
 const WIDEST = 31;
 /** A line is two points at least: its first, and a bucket. */
@@ -40,15 +42,20 @@ const LINE_LEAST = 2;
 
 /**
  * Buckets as wide as the smallest power of two that keeps within `maxPoints`, at fixed places: a chart that is asked for again while the run goes on keeps
- * its buckets, and one drawn from rollups equals one drawn from points. The level is the widest that fits into a bucket, so at most 64 rows are read for each.
+ * its buckets, and one drawn from rollups equals one drawn from points. The level is the widest that fits into a bucket, so few rows are read for each.
  * @param segments by attempt; with `one` line they do not overlap. When there are more lines than `maxPoints` can hold, the newest are drawn.
  */
 export function chartPlan(segments: readonly Segment[], lines: Lines, maxPoints: number): ChartPlan {
   const drawn = linesOf(segments, lines).slice(-Math.floor(maxPoints / LINE_LEAST));
   const shift = smallestShift(drawn, maxPoints);
-  const level = shift < 6 ? 0 : shift < 12 ? 6 : 12;
+  const level = widestLevel(shift);
   const parts = drawn.flatMap((line) => line.flatMap((segment, place) => segmentParts(segment, { line: lines === 'one' ? 0 : segment.attempt, shift, level, opens: place === 0 })));
   return { level, parts };
+}
+
+/** The widest that fits into buckets of `2^shift` steps. */
+function widestLevel(shift: number): Level {
+  return LEVELS.find((level) => level <= shift) ?? 0;
 }
 
 function linesOf(segments: readonly Segment[], lines: Lines): (readonly Segment[])[] {
@@ -81,7 +88,7 @@ function cut(lo: number, hi: number, level: Level): Range[] {
   const width = 2 ** level;
   const begin = Math.ceil(lo / width) * width;
   const end = Math.floor((hi + 1) / width) * width - 1;
-  const finer = level === 12 ? 6 : 0;
+  const finer = widestLevel(level - 1);
   if (begin > end) return cut(lo, hi, finer);
   return [...cut(lo, begin - 1, finer), { level, lo: begin, hi: end }, ...cut(end + 1, hi, finer)];
 }

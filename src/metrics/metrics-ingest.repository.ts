@@ -46,7 +46,7 @@ const INGEST = `
     from (
       select series, level, bucket >> (level - 6) as bucket, sum(count) as count, sum(nonfinite) as nonfinite,
         min(first) as first, max(last) as last, min(low) as low, max(high) as high
-      from fine, unnest(array[6, 12, 31]) as level group by 1, 2, 3
+      from fine, unnest(array[6, 9, 12, 31]) as level group by 1, 2, 3
     ) as fresh
     order by series, level, bucket
     on conflict (series, level, attempt, bucket) do update set

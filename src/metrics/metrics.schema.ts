@@ -49,7 +49,7 @@ export const MetricChart = z
   .object({
     key: z.string(),
     latest: z.object({ step, attempt: z.int(), value: MetricValue, at: z.int().describe('Unix seconds') }).nullable(),
-    level: z.int().describe('steps in one row of what the chart was drawn from: 1 (points), 64 or 4096'),
+    level: z.int().describe('steps in one row of what the chart was drawn from: 1 (points), 64, 512 or 4096'),
     points: z.array(ChartPoint),
   })
   .meta({ id: 'MetricChart' });

@@ -60,7 +60,7 @@ function rollupsOfPoints(): Promise<unknown[]> {
       (array_agg(step order by value, step) filter (where finite))[1] as low_step, (array_agg(step order by value desc, step) filter (where finite))[1] as high_step,
       (array_agg(value order by step))[1] as first, (array_agg(value order by step desc))[1] as last,
       min(value) filter (where finite) as low, max(value) filter (where finite) as high
-    from (select *, value not in ('NaN', 'Infinity', '-Infinity') as finite from metric_points) as points, unnest(array[6, 12, 31]::smallint[]) as level
+    from (select *, value not in ('NaN', 'Infinity', '-Infinity') as finite from metric_points) as points, unnest(array[6, 9, 12, 31]::smallint[]) as level
     group by 1, 2, 3, 4 order by 1, 2, 3, 4`);
 }
 
