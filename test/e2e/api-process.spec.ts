@@ -12,6 +12,7 @@ import { useScratchDir } from '../support/scratch-dir.js';
 import { freshDatabase, redis, type TestDatabase, type TestRedis } from '../support/service-servers.js';
 
 const MASTER_KEY = '19'.repeat(32);
+const PATIENT = { timeout: 60_000 };
 
 interface LogLine {
   readonly level: string;
@@ -48,7 +49,7 @@ afterEach(async () => {
 });
 
 async function start(change: Record<string, string> = {}): Promise<ApiProcess> {
-  const settings = { databaseUrl: postgres.url, redisUrl: queue.url, redisPrefix: queue.prefix, storeDir: path(), masterKey: MASTER_KEY, port: 0, drainMs: 300 };
+  const settings = { databaseUrl: postgres.url, redisUrl: queue.url, redisPrefix: queue.prefix, storeDir: path(), masterKey: MASTER_KEY, port: 0, drainMs: 0 };
   const child = spawn(process.execPath, [await compiled('src/main.api.ts')], {
     env: { PATH: process.env.PATH, ...serviceEnvironment(settings), ...change },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -101,18 +102,18 @@ describe('the API process', () => {
   });
 
   it('leaves in order: not ready, no longer listening, running requests answered, all closed', async () => {
-    const api = await start();
+    const api = await start({ LIMBECK_DRAIN_MS: '5000' });
     const { url, port } = await listening(api);
     const key = await adminKey();
     const body = JSON.stringify({ name: 'slow', scopes: ['jobs:read'] });
     const slow = request({ port, method: 'POST', path: '/v1/api_keys', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'content-length': body.length } });
     slow.write(body.slice(0, 5)); // a request that is under way when the process is told to leave
-    await expect.poll(async () => (await getJson(`${url}/health/live`)).status).toBe(200);
+    await expect.poll(async () => (await getJson(`${url}/health/live`)).status, PATIENT).toBe(200);
     api.child.kill('SIGTERM');
 
-    await expect.poll(async () => (await getJson<{ parts: { process: string } }>(`${url}/health/ready`)).json.parts.process).toBe('draining');
+    await expect.poll(async () => (await getJson<{ parts: { process: string } }>(`${url}/health/ready`)).json.parts.process, PATIENT).toBe('draining');
     expect((await getJson(`${url}/v1/api_keys`, { authorization: `Bearer ${key}` })).status).toBe(200);
-    await expect.poll(() => getJson(`${url}/health/live`).then(() => 'answers', () => 'refuses')).toBe('refuses');
+    await expect.poll(() => getJson(`${url}/health/live`).then(() => 'answers', () => 'refuses'), PATIENT).toBe('refuses');
     const answered = once(slow, 'response');
     slow.end(body.slice(5));
     const [{ statusCode }] = (await answered) as [{ statusCode: number }];
@@ -120,7 +121,7 @@ describe('the API process', () => {
     expect(await api.ended).toBe(0);
     expect(linesOf(api.output.stdout).map(({ message }) => message).filter((message) => /listen|answered/.test(message))).toEqual([
       expect.stringMatching(/^listens on /),
-      expect.stringMatching(/^not ready; listening on for 300 ms/),
+      expect.stringMatching(/^not ready; listening on for 5000 ms/),
       expect.stringMatching(/^no longer listening/),
       expect.stringMatching(/^every request is answered/),
     ]);
