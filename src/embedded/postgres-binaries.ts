@@ -28,7 +28,7 @@ const HASH_DIGITS = 12;
 export async function postgresBinaries(user: ServerUser | undefined, onNotice: (message: string) => void): Promise<PostgresBinaries> {
   const home = packageDirectory();
   if (user && !(await canReach(user, '-x', join(home, 'native', 'bin', 'postgres')))) {
-    const copy = reachablePlace(home, 'postgres');
+    const copy = join(REACHABLE_ROOT, createHash('sha256').update(home).digest('hex').slice(0, HASH_DIGITS), 'postgres');
     if (!existsSync(copy)) {
       onNotice(`${home} is closed to the user that Postgres runs as; its programs are copied to ${copy}`);
       copyWhole(home, copy);
@@ -37,11 +37,6 @@ export async function postgresBinaries(user: ServerUser | undefined, onNotice: (
   }
   linkLibraries(home);
   return programsIn(home);
-}
-
-/** A place under `/var/lib/limbeck` for what would lie at `path`. */
-export function reachablePlace(path: string, name: string): string {
-  return join(REACHABLE_ROOT, createHash('sha256').update(path).digest('hex').slice(0, HASH_DIGITS), name);
 }
 
 function packageDirectory(): string {

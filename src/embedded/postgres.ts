@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { EmbeddedServerFailed } from './embedded.errors.js';
 import { freePort } from './free-port.js';
-import { postgresBinaries, reachablePlace, type PostgresBinaries } from './postgres-binaries.js';
+import { REACHABLE_ROOT, postgresBinaries, type PostgresBinaries } from './postgres-binaries.js';
 import { commandLine, processesIn, until } from './processes.js';
 import { runProgram, type ServerUser } from './run-program.js';
 import { canReach, giveTo, serverUser } from './server-user.js';
@@ -44,6 +45,7 @@ interface Cluster {
 }
 
 const PORT_TRIES = 5;
+const PLACE_BYTES = 6;
 
 /** Starts it, making the cluster first when there is none, and stopping one that a killed process left behind. @throws EmbeddedServerFailed with Postgres's own words. */
 export async function startPostgres(options: PostgresOptions): Promise<RunningPostgres> {
@@ -62,17 +64,25 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
   };
 }
 
-/** The directory itself when the server's user can write to it, else one under `/var/lib/limbeck`. */
+/** The directory itself when the server's user can write to it, else one under `/var/lib/limbeck`, which a link in the directory names. */
 async function reachableDirectory({ dir, onNotice }: PostgresOptions, user: ServerUser | undefined): Promise<string> {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   giveTo(user, dir);
   if (await canReach(user, '-w', dir)) return dir;
-  const place = reachablePlace(dir, 'data');
-  if (!existsSync(place)) onNotice(`${dir} is closed to the user that Postgres runs as; the database lies in ${place}`);
+  const link = join(dir, 'data');
+  if (isLink(link)) return dirname(readlinkSync(link));
+  // Not named after the directory: when that is removed, and its passwords with it, the next one of its name must not meet the old cluster.
+  const place = join(REACHABLE_ROOT, randomBytes(PLACE_BYTES).toString('hex'), 'data');
+  onNotice(`${dir} is closed to the user that Postgres runs as; the database lies in ${place}`);
   mkdirSync(dirname(place), { recursive: true, mode: 0o755 });
-  mkdirSync(place, { recursive: true, mode: 0o700 });
+  mkdirSync(place, { mode: 0o700 });
   giveTo(user, place);
+  symlinkSync(join(place, 'data'), link);
   return place;
+}
+
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
 }
 
 async function makeCluster({ binaries, user, place, dataDir }: Cluster, { password, durable, startMs }: PostgresOptions): Promise<void> {
@@ -127,7 +137,7 @@ export function runningPostmaster(dataDir: string): number | undefined {
   if (!existsSync(file)) return undefined;
   const pid = Number(readFileSync(file, 'utf8').split('\n')[0]);
   const line = commandLine(pid);
-  return line?.includes('postgres') && line.includes(dataDir) ? pid : undefined;
+  return line?.includes('postgres') && (line.includes(dataDir) || line.includes(realpathSync(dataDir))) ? pid : undefined;
 }
 
 const GRACE_MS = 5_000; // beyond pg_ctl's own limit, so that its words are heard

@@ -8,7 +8,7 @@ import { commandLine, endProcess, until } from './processes.js';
 export interface ProcessOptions {
   /** For people: `API`, `worker`. */
   readonly name: string;
-  /** The compiled `main.*.js`. */
+  /** The compiled `main.*.js`: sends its parent a message once it listens, and ends when its parent does. */
   readonly entry: string;
   /** Its whole environment. */
   readonly environment: Readonly<Record<string, string>>;
@@ -31,6 +31,7 @@ const LOG_BYTES = 64 * 2 ** 20;
 export class ServiceProcess {
   private child: ChildProcess | undefined;
   private gone: Promise<string> = Promise.resolve('');
+  private listens = false;
   private life: Promise<void> | undefined;
   private readonly stopping = new AbortController();
 
@@ -67,6 +68,8 @@ export class ServiceProcess {
     const child = fork(entry, [], { execArgv: ['--enable-source-maps'], env: { ...environment }, stdio: ['ignore', log, log, 'ipc'], detached: true });
     closeSync(log);
     this.child = child;
+    this.listens = false;
+    child.once('message', () => (this.listens = true));
     this.gone = new Promise((resolve) => {
       child.once('exit', (code, signal) => resolve(signal ? `was killed by ${signal}` : `ended with status ${code}`));
       child.once('error', (error) => resolve(`could not be started: ${error.message}`));
@@ -77,7 +80,8 @@ export class ServiceProcess {
     const { name, startMs, logFile, readyUrl } = this.options;
     let end: string | undefined;
     void this.gone.then((how) => (end = how));
-    const came = await until(async () => end !== undefined || (await answersOk(readyUrl)), startMs);
+    // Its own word first: another program may answer at that address.
+    const came = await until(async () => end !== undefined || (this.listens && (await answersOk(readyUrl))), startMs);
     if (end === undefined && came) return;
     this.child?.kill('SIGKILL');
     throw new EmbeddedServerFailed(`the ${name} ${end ?? `did not answer at ${readyUrl} within ${startMs} ms`}; its last words in ${logFile}:\n${lastWords(logFile)}`);

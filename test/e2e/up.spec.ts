@@ -1,5 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeAll, expect, it } from 'vitest';
 import { until } from '../../src/embedded/processes.js';
@@ -28,8 +30,8 @@ afterEach(async () => {
 });
 
 /** `limbeck up` as a shell would start it: a process group of its own. Returns when it tells its address. */
-async function up(dir: string): Promise<Up> {
-  const child = spawn(process.execPath, [entry, 'up', '--data', dir, '--port', '0'], { env: { PATH: process.env['PATH'], LIMBECK_ENGINE: 'reference' }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+async function up(dir: string, port = 0): Promise<Up> {
+  const child = spawn(process.execPath, [entry, 'up', '--data', dir, '--port', String(port)], { env: { PATH: process.env['PATH'], LIMBECK_ENGINE: 'reference' }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   started.push(child);
   let said = '';
   const ended = new Promise<{ status: number | NodeJS.Signals | null; said: string }>((resolve) => child.once('close', (code, signal) => resolve({ status: signal ?? code, said })));
@@ -124,4 +126,14 @@ it('starts a killed API, Redis or Postgres again at the address the others know'
   expect(said).toContain('Redis has ended; it is started again');
   expect(said).toContain('Postgres has ended; it is started again');
   expect(processesOf(dir)).toEqual([]);
+});
+
+it('does not take another program at its port for its API, and leaves nothing behind', async () => {
+  const other = createServer((_request, response) => response.end('ready'));
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  const dir = scratch('data');
+  const failure = await up(dir, (other.address() as AddressInfo).port).catch((error: Error) => error.message);
+  expect(failure).toMatch(/ended with 5: [^]*error embedded\.server_failed: the API ended with status 1[^]*EADDRINUSE/);
+  expect(processesOf(dir)).toEqual([]);
+  await new Promise((resolve) => other.close(resolve));
 });

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterEach, expect, it } from 'vitest';
@@ -89,7 +89,16 @@ it.runIf(process.getuid!() === 0)('runs as nobody when this is root, from a reac
   expect(readFileSync(`/proc/${server.pid}/status`, 'utf8')).toMatch(/^Uid:\t65534/m);
   expect(server.dataDir).toMatch(/^\/var\/lib\/limbeck\/[0-9a-f]{12}\/data\/data$/);
   expect(notices).toEqual([expect.stringContaining(`the database lies in ${join(server.dataDir, '..')}`)]);
-  expect(existsSync(join(closed, 'pg', 'data'))).toBe(false);
+  await ask(server.url('postgres'), 'create table kept as select 9 as answer');
   await server.stop();
-  rmSync(join(server.dataDir, '..', '..'), { recursive: true });
+  const again = await start({ dir: join(closed, 'pg'), onNotice: (line) => notices.push(line) });
+  expect(await ask(again.url('postgres'), 'select answer from kept')).toEqual([9]);
+  expect(notices).toHaveLength(1);
+  await again.stop();
+
+  rmSync(join(closed, 'pg'), { recursive: true });
+  const fresh = await start({ dir: join(closed, 'pg'), password: 'another' });
+  expect(await ask(fresh.url('postgres'), "select count(*)::int as answer from pg_tables where tablename = 'kept'")).toEqual([0]);
+  await fresh.stop();
+  for (const { dataDir } of [server, fresh]) rmSync(join(dataDir, '..', '..'), { recursive: true });
 });
