@@ -32,7 +32,8 @@ export type SupervisorSettingsInput = z.input<typeof SupervisorSettings>;
 
 const given = { databaseUrl: true, redisUrl: true, masterKey: true, storeDir: true } as const;
 /** What the supervisor hands on; what it finds out itself is left out. */
-const HandedToApi = ApiSettings.omit(given).strip();
+// Nothing balances requests in front of this API, so nothing has to learn that it drains.
+const HandedToApi = ApiSettings.omit(given).extend({ drainMs: ApiSettings.shape.drainMs.unwrap().default(0) }).strip();
 const HandedToWorker = WorkerSettings.omit(given).strip();
 
 export type ApiOverrides = Partial<Omit<ApiSettingsInput, keyof typeof given>>;
