@@ -16,6 +16,7 @@ export const QUEUE_SETTINGS = Symbol('queue settings');
 @Injectable()
 export class StageQueue {
   private readonly logger = new Logger(StageQueue.name);
+  private resting = false;
 
   constructor(
     @Inject(QUEUE_SETTINGS) private readonly settings: QueueSettings,
@@ -36,13 +37,17 @@ export class StageQueue {
 
   /** Gives `take` what is offered, up to `slots` at a time; a job in Redis lasts until `take` is done with it. Whoever can write to Redis can say anything. */
   attend(name: QueueName, slots: number, take: (said: unknown) => Promise<void>): void {
-    const queue = this.queue(name);
+    // Bull names its connection and lets go of the promise: closed meanwhile, it would end the process.
+    const queue = Object.assign(this.queue(name), { setWorkerName: () => Promise.resolve() });
     queue.on('error', (error) => this.logger.warn(`the queue ${name} is not reached: ${error.message}`));
-    queue.process(slots, ({ data }) => take(data)).catch((error: unknown) => this.logger.error(`the queue ${name} ended: ${String(error)}`));
+    queue.process(slots, ({ data }) => take(data)).catch((error: unknown) => {
+      if (!this.resting) this.logger.error(`the queue ${name} ended: ${String(error)}`);
+    });
   }
 
   /** Takes nothing more; what was taken is not waited for. */
   async rest(): Promise<void> {
+    this.resting = true;
     await this.bounded(Promise.all(QUEUES.map((name) => this.queue(name).pause(true, true)))).catch((error: unknown) => this.logger.warn(String(error)));
   }
 

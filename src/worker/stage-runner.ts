@@ -21,11 +21,6 @@ export class StageRunner {
     private readonly log: WorkerLog,
   ) {}
 
-  /** Stages in work now. */
-  get active(): number {
-    return this.holds.size;
-  }
-
   /** Performs the stage if it is to be had; returns when it is over, for whatever reason. */
   async run(job: StageJob): Promise<void> {
     if (this.closing || this.holds.has(job.stageId)) return;

@@ -64,3 +64,19 @@ it('neither throws nor hangs when Redis is away', async () => {
 
   expect(await queue.waiting()).toBeUndefined();
 });
+
+it('may be closed as soon as it attends', async () => {
+  const refused: unknown[] = [];
+  const listen = (reason: unknown): void => void refused.push(reason);
+  process.on('unhandledRejection', listen);
+  for (let round = 0; round < 4; round++) {
+    const queue = await open();
+    queue.attend('device', 1, async () => undefined);
+    queue.attend('collect', 2, async () => undefined);
+    await queue.rest();
+    for (const close of closers.splice(0)) await close();
+  }
+  process.off('unhandledRejection', listen);
+
+  expect(refused).toEqual([]);
+});

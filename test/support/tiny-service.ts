@@ -56,11 +56,16 @@ export class TinyService {
     return new TinyService(database, storeDir, queue, { postgres, api, teacher, run, key, body });
   }
 
-  /** Starts a worker in this process, with a worker's rights in the database. */
-  async startWorker(change: Partial<WorkerSettingsInput> = {}, tools: StageTools = new TestTools()): Promise<RunningWorker> {
+  /** Settings of a worker with short times and a worker's rights in the database. */
+  workerSettings(change: Partial<WorkerSettingsInput> = {}): WorkerSettingsInput {
     const { postgres, teacher } = this.parts;
     const common = { databaseUrl: postgres.workerUrl, redisUrl: this.queue.url, redisPrefix: this.queue.prefix, storeDir: this.storeDir, masterKey: MASTER_KEY, allowedTeachers: teacher.url };
-    const settings = WorkerSettings.parse({ ...SWIFT, ...common, engine: 'reference', threads: 1, logLevel: process.env.LIMBECK_TEST_LOG ?? 'silent', ...change });
+    return { ...SWIFT, ...common, engine: 'reference', threads: 1, logLevel: 'silent', ...change };
+  }
+
+  /** Starts a worker in this process. */
+  async startWorker(change: Partial<WorkerSettingsInput> = {}, tools: StageTools = new TestTools()): Promise<RunningWorker> {
+    const settings = WorkerSettings.parse(this.workerSettings(change));
     const worker = await startWorker(settings, tools);
     this.workers.push(worker);
     return worker;
