@@ -9,6 +9,15 @@ export class DatabaseUnavailable extends AppError {
   }
 }
 
+/** The database gave a statement up: it took too long, or it stood in the way of others. Its transaction was undone; the same call may succeed in a moment. */
+export class DatabaseBusy extends AppError {
+  readonly code = 'database.busy';
+  readonly kind = 'unavailable';
+  constructor(cause: unknown) {
+    super('the database is too busy with other work; nothing was changed; send the request again in a moment', { cause });
+  }
+}
+
 /** The database's tables are older or newer than this release. */
 export class SchemaMismatch extends AppError {
   readonly code = 'database.schema_mismatch';

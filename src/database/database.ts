@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { DataSource, type EntityManager } from 'typeorm';
-import { DatabaseUnavailable } from './database.errors.js';
-import { isUnavailable } from './violations.js';
+import { DatabaseBusy, DatabaseUnavailable } from './database.errors.js';
+import { isGivenUp, isUnavailable } from './violations.js';
 
 /** A transaction in progress; only its `query` is used. A service that joins another's takes it as its first argument. */
 export type Tx = Pick<EntityManager, 'query'>;
@@ -11,12 +11,12 @@ export type Tx = Pick<EntityManager, 'query'>;
 export class Database implements OnApplicationShutdown {
   constructor(@Inject(DataSource) private readonly source: DataSource) {}
 
-  /** One statement of its own. @returns its rows (`returning` included). @throws DatabaseUnavailable; the driver's error when the statement fails. */
+  /** One statement of its own. @returns its rows (`returning` included). @throws DatabaseUnavailable, DatabaseBusy; the driver's error when the statement fails. */
   query<Row>(sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
     return named(rowsOf<Row>(this.source, sql, parameters));
   }
 
-  /** Runs `work` in one transaction; what it throws rolls everything back. Read committed. @throws DatabaseUnavailable; what `work` throws. */
+  /** Runs `work` in one transaction; what it throws rolls everything back. Read committed. @throws DatabaseUnavailable, DatabaseBusy; what `work` throws. */
   transaction<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
     return named(this.source.transaction((manager) => work(manager)));
   }
@@ -26,12 +26,13 @@ export class Database implements OnApplicationShutdown {
   }
 }
 
-/** Names the failure to reach the database at all, so that no caller needs to know what drivers say of a lost server. @throws DatabaseUnavailable; whatever else `work` throws */
+/** Names the failures that pass, so that no caller needs to know what drivers say of a lost server or of a deadlock. @throws DatabaseUnavailable, DatabaseBusy; whatever else `work` throws */
 export async function named<Result>(work: Promise<Result>): Promise<Result> {
   try {
     return await work;
   } catch (error) {
-    throw isUnavailable(error) ? new DatabaseUnavailable(error) : error;
+    if (isUnavailable(error)) throw new DatabaseUnavailable(error);
+    throw isGivenUp(error) ? new DatabaseBusy(error) : error;
   }
 }
 

@@ -1,6 +1,6 @@
 import { QueryFailedError } from 'typeorm';
 import { describe, expect, it } from 'vitest';
-import { isUnavailable, isViolation } from './violations.js';
+import { isGivenUp, isUnavailable, isViolation } from './violations.js';
 
 const withCode = (code: string, constraint?: string): Error => Object.assign(new Error('refused'), { code, constraint });
 const failed = (driverError: Error): Error => new QueryFailedError('insert', [], driverError);
@@ -32,5 +32,17 @@ describe('isUnavailable', () => {
     expect(isUnavailable(failed(withCode('57014')))).toBe(false);
     expect(isUnavailable(new TypeError('x is undefined'))).toBe(false);
     expect(isUnavailable('57P01')).toBe(false);
+  });
+});
+
+describe('isGivenUp', () => {
+  it.each(['40001', '40P01', '55P03', '57014'])('holds for %s', (code) => {
+    expect(isGivenUp(failed(withCode(code)))).toBe(true);
+    expect(isUnavailable(failed(withCode(code)))).toBe(false);
+  });
+
+  it('does not hold for what repeating does not help', () => {
+    expect(['23505', '42601', '57P01'].map((code) => isGivenUp(failed(withCode(code))))).toEqual([false, false, false]);
+    expect(isGivenUp(new TypeError('x is undefined'))).toBe(false);
   });
 });

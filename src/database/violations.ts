@@ -9,6 +9,9 @@ const UNAVAILABLE_SOCKET = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIM
 // The driver and its pool give these no code.
 const UNAVAILABLE_WORDS = /^(Connection terminated|timeout expired|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed)/;
 
+/** What the server gave up for the sake of others or of its limits: serialization failure, deadlock, lock not available, query canceled (statement_timeout). */
+const GIVEN_UP_STATE = /^(40001|40P01|55P03|57014)$/;
+
 interface Fault {
   readonly code?: string;
   readonly constraint?: string;
@@ -27,6 +30,11 @@ export function isUnavailable(error: unknown): boolean {
   const { code } = fault as Fault;
   if (code !== undefined) return UNAVAILABLE_STATE.test(code) || UNAVAILABLE_SOCKET.has(code);
   return fault instanceof Error && UNAVAILABLE_WORDS.test(fault.message);
+}
+
+/** Whether the database gave the work up, undoing it, because of other work at the same time or because it took too long. The same work may succeed later. */
+export function isGivenUp(error: unknown): boolean {
+  return GIVEN_UP_STATE.test((faultOf(error) as Fault).code ?? '');
 }
 
 function faultOf(error: unknown): object {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { LeaseAnswer } from '../runs/stage-ledger.service.js';
+import { DatabaseBusy, DatabaseUnavailable } from '../database/database.errors.js';
 import { Hold } from './hold.js';
 
 const claim = { runId: 'ftjob-1', stageId: 7, stage: 'distill', epoch: 3, leaseMs: 60_000 } as const;
@@ -102,9 +103,9 @@ describe('Hold', () => {
     expect(state().stopped).toBe(false);
   });
 
-  it('does a write again while the database is away, and gives up when it is killed', async () => {
-    const away = Object.assign(new Error('down'), { code: 'ECONNREFUSED' });
-    const write = vi.fn<() => Promise<string>>().mockRejectedValueOnce(away).mockRejectedValueOnce(away).mockResolvedValue('done');
+  it('does a write again while the database is away or too busy, and gives up when it is killed', async () => {
+    const away = new DatabaseUnavailable(new Error('down'));
+    const write = vi.fn<() => Promise<string>>().mockRejectedValueOnce(away).mockRejectedValueOnce(new DatabaseBusy(new Error('deadlock'))).mockResolvedValue('done');
     const written = hold.patiently(write);
     await pass(2_000);
     expect(await written).toBe('done');
