@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RunEvent } from '../distillation/events.js';
 import { JobEvents } from './job-events.js';
+import { stepTitle } from './progress.js';
 
 const events = new JobEvents();
 const told = (event: string, data: object): RunEvent[] => events.of({ id: '1', event, data: JSON.stringify(data) });
@@ -25,6 +26,14 @@ describe('JobEvents', () => {
       { key: 'distill/grad_norm', attempt: 1, points: [{ step: 2, value: 'NaN', at: 2 }] },
     ];
     expect(told('metrics', { at: 1, series })).toEqual([{ kind: 'step', metrics: expect.objectContaining({ stage: 'distill', step: 2, steps: 9, loss: 2, grad_norm: NaN }) }]);
+  });
+
+  it('claims no number of steps that progress did not tell', () => {
+    const series = [{ key: 'align/loss', attempt: 1, points: [{ step: 3, value: 3, at: 1 }] }];
+    const titles = (): string[] => told('metrics', { at: 1, series }).map((event) => (event.kind === 'step' ? stepTitle(event.metrics) : ''));
+    expect(titles()).toEqual(['align step 3']);
+    told('progress', { at: 1, stage: 'align', label: 'align', done: 3, total: 9, unit: 'steps', rate: 0.5 });
+    expect(titles()).toEqual(['align step 3/9']);
   });
 
   it('passes over what it does not know', () => {

@@ -32,14 +32,14 @@ export class JobEvents {
     return [{ kind: 'progress', ...told }];
   }
 
-  /** The last of the steps that came together: a line shows one. */
+  /** The last of the steps that came together: a line shows one. Who watches a job that ended may meet points of which no progress is left. */
   private lastStep(value: unknown): RunEvent[] {
     const series = Measured.safeParse(value).data?.series ?? [];
     const step = Math.max(...series.flatMap(({ points }) => points.map((point) => point.step)));
     const stage = trainingStage.safeParse(series[0]?.key.split('/')[0]).data;
     if (!stage || !Number.isFinite(step)) return [];
     const values = series.flatMap(({ key, points }) => points.filter((point) => point.step === step).map((point): [string, number] => [key.slice(stage.length + 1), Number(point.value)]));
-    return [{ kind: 'step', metrics: { ...NOTHING_MEASURED, ...Object.fromEntries(values), stage, step, steps: this.steps.get(stage) ?? step } }];
+    return [{ kind: 'step', metrics: { ...NOTHING_MEASURED, ...Object.fromEntries(values), stage, step, steps: this.steps.get(stage) ?? NaN } }];
   }
 }
 

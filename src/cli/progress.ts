@@ -45,6 +45,11 @@ export function describeEvent(event: RunEvent): string | undefined {
   }
 }
 
+/** Such as `distill step 3/24`, without the number of steps where nobody told it. */
+export function stepTitle({ stage, step, steps }: StepMetrics): string {
+  return `${stage} step ${step}${steps >= step ? `/${steps}` : ''}`;
+}
+
 /** One line of a training step's numbers. */
 export function describeStep(metrics: StepMetrics): string {
   const parts = [`loss ${metrics.loss.toFixed(4)}`];
@@ -75,7 +80,7 @@ class PlainView implements ProgressView {
   }
 
   private stepLine(metrics: StepMetrics): string | undefined {
-    return this.due(metrics.step === metrics.steps) ? `  ${metrics.stage} step ${metrics.step}/${metrics.steps}  ${describeStep(metrics)}` : undefined;
+    return this.due(metrics.step === metrics.steps) ? `  ${stepTitle(metrics)}  ${describeStep(metrics)}` : undefined;
   }
 
   private progressLine(event: Extract<RunEvent, { kind: 'progress' }>): string | undefined {

@@ -5,6 +5,7 @@ export interface StepMetrics {
   readonly stage: TrainingStage;
   /** 1-based. */
   readonly step: number;
+  /** Of the whole stage; NaN for a watcher who was not told. */
   readonly steps: number;
   readonly loss: number;
   /** Both bucketed KLs and what needs a teacher are absent under the loss `hard`. */

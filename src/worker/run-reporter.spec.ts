@@ -35,13 +35,13 @@ afterEach(async () => {
   vi.useRealTimers();
 });
 
-it('tells the newest progress and the points gathered at its interval', async () => {
+it('tells the newest progress, and after it the points gathered, at its interval', async () => {
   [step(1), progress(1), progress(2), progress(3)].forEach(reporter.onEvent);
   expect(told).toEqual([]);
 
   await vi.advanceTimersByTimeAsync(2_000);
 
-  expect(told).toEqual([`metrics ${Array(7).fill(1).join(',')}`, 'progress 3']);
+  expect(told).toEqual(['progress 3', `metrics ${Array(7).fill(1).join(',')}`]);
 });
 
 it('sends points as soon as a batch is full', async () => {

@@ -65,10 +65,10 @@ export class RunReporter {
 
   private flush(): void {
     const { reports, claim } = this.options;
-    for (const batch of this.metrics.take()) this.push(() => reports.metrics(claim, batch));
     const progress = this.newest;
     this.newest = undefined;
-    if (progress) this.push(() => reports.progress(claim, progress));
+    if (progress) this.push(() => reports.progress(claim, progress)); // first: it says of how many steps the points are
+    for (const batch of this.metrics.take()) this.push(() => reports.metrics(claim, batch));
   }
 
   private push(work: () => Promise<void>): void {
