@@ -35,8 +35,13 @@ export function jobOf(run: RunRow, stages: readonly StageRow[], now: number): Jo
     usage: usageOf(stages),
     lineage,
     plan,
-    report,
+    report: report && withoutPlaces(report),
   };
+}
+
+/** Where the student lies on the worker's disk is nobody's business; its model has a name. */
+function withoutPlaces(report: object): object {
+  return Object.fromEntries(Object.entries(report).filter(([field]) => field !== 'student_dir'));
 }
 
 function stageView({ name, status, started_at, finished_at, epoch, node_id, progress, error }: StageRow): Job['status_details']['stages'][number] {
