@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database, rowsOf, type Tx } from '../database/database.js';
+import { prepared } from '../database/prepared.js';
 import type { Scope } from '../http/scopes.js';
 
 /** A key as the database knows it; never its text. Times are Unix seconds. */
@@ -28,6 +29,13 @@ export interface UsedKeyRow {
 const seconds = (column: string): string => `floor(extract(epoch from ${column}))::bigint as ${column}`;
 const COLUMNS = `id, name, last4, scopes, ${['created_at', 'expires_at', 'revoked_at', 'last_used_at'].map(seconds).join(', ')}`;
 
+const FIND_BY_HASH = prepared(
+  'find_key',
+  `select id, hash, scopes, coalesce(expires_at <= clock_timestamp(), false) as expired, revoked_at is not null as revoked,
+          coalesce(last_used_at < clock_timestamp() - interval '1 minute', true) as use_is_news
+     from api_keys where hash = $1`,
+);
+
 /** Statements on `api_keys`. */
 @Injectable()
 export class ApiKeysRepository {
@@ -43,12 +51,7 @@ export class ApiKeysRepository {
   }
 
   async findByHash(hash: Buffer): Promise<UsedKeyRow | undefined> {
-    const [row] = await this.database.query<UsedKeyRow>(
-      `select id, hash, scopes, coalesce(expires_at <= clock_timestamp(), false) as expired, revoked_at is not null as revoked,
-              coalesce(last_used_at < clock_timestamp() - interval '1 minute', true) as use_is_news
-         from api_keys where hash = $1`,
-      [hash],
-    );
+    const [row] = await this.database.query<UsedKeyRow>(FIND_BY_HASH, [hash]);
     return row;
   }
 

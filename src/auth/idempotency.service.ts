@@ -34,13 +34,14 @@ export class IdempotencyService implements OnModuleInit, OnApplicationShutdown {
   /**
    * Runs `work` in one transaction, at most once for each Idempotency-Key of a caller; without that header, just in a transaction. Sets the status of
    * the answer, and `idempotent-replayed: true` where it is the first one again.
+   * @param options.oneStatement `work` writes by one statement, which is a transaction by itself
    * @param options.body what stands for the body where it is not JSON, such as the SHA-256 of an uploaded file
    * @returns the body to answer
    * @throws IdempotencyKeyInvalid, IdempotencyInFlight, IdempotencyMismatch; whatever `work` throws, which creates and keeps nothing
    */
-  async once<Body>(request: Request, caller: Caller, work: (tx: Tx) => Promise<Creation<Body>>, options: { readonly body?: string } = {}): Promise<Body> {
+  async once<Body>(request: Request, caller: Caller, work: (tx: Tx) => Promise<Creation<Body>>, options: { readonly body?: string; readonly oneStatement?: boolean } = {}): Promise<Body> {
     const key = request.header('idempotency-key');
-    if (key === undefined) return this.answer(request, await this.database.transaction(work));
+    if (key === undefined) return this.answer(request, await (options.oneStatement ? this.database.alone(work) : this.database.transaction(work)));
     if (!PRINTABLE.test(key)) throw new IdempotencyKeyInvalid();
     const asked = { route: `${request.method} ${request.originalUrl}`, bodyHash: sha256(options.body ?? JSON.stringify(request.body ?? null)) };
     const creation = await this.database.transaction((tx) => this.firstOrAgain(tx, { apiKeyId: caller.keyId, key, ...asked }, work));

@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { migrations } from '../../migrations/index.js';
+import { PreparingClient } from './prepared.js';
 
 const INT8 = 20;
 // Counts, sizes and sequence numbers of one installation stay far below 2^53.
@@ -27,6 +28,6 @@ export function createDataSource({ url, poolSize, statementMs, connectMs }: Data
     migrations,
     migrationsTableName: 'migrations',
     connectTimeoutMS: connectMs,
-    extra: { statement_timeout: statementMs, idle_in_transaction_session_timeout: statementMs, application_name: 'limbeck' },
+    extra: { Client: PreparingClient, statement_timeout: statementMs, idle_in_transaction_session_timeout: statementMs, application_name: 'limbeck' },
   });
 }

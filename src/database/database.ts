@@ -21,6 +21,11 @@ export class Database implements OnApplicationShutdown {
     return named(this.source.transaction((manager) => work(manager)));
   }
 
+  /** Runs `work`, which writes by one statement at most and so needs no transaction around it. @throws DatabaseUnavailable, DatabaseBusy; what `work` throws. */
+  alone<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
+    return named(work(this.source));
+  }
+
   async onApplicationShutdown(): Promise<void> {
     if (this.source.isInitialized) await this.source.destroy();
   }

@@ -25,10 +25,13 @@ export interface RunMove {
 /** The channel that tells of changed runs; its payload is the run's id. */
 export const RUN_CHANGED = 'run_changed';
 
+/** Selects entries as `entriesSent` wrote them, each with its place among them from 1. @param parameter such as `$2` */
+export const selectEntries = (parameter: string): string =>
+  `select * from rows from (jsonb_to_recordset(${parameter}::jsonb) as (kind text, level text, type text, message text, data jsonb)) with ordinality as entry(kind, level, type, message, data, place)`;
+
 /** Of earlier progress nothing is kept once there is newer. */
 const TELL = `
-  with told as (select * from rows from (jsonb_to_recordset($2::jsonb) as (kind text, level text, type text, message text, data jsonb))
-                with ordinality as entry(kind, level, type, message, data, place)),
+  with told as (${selectEntries('$2')}),
        next as (update runs set seq = seq + (select count(*) from told) where id = $1 returning id, seq),
        stale as (delete from events where run_id = $1 and kind = 'progress' and exists (select from told where told.kind = 'progress')),
        entries as (insert into events (run_id, seq, kind, level, type, message, data)
@@ -43,8 +46,7 @@ const TELL = `
 export class RunFeed {
   /** Adds entries in order and wakes the readers at commit. @returns the number of the last. @throws RunUnknown */
   async tell(tx: Tx, runId: string, ...entries: readonly [FeedEntry, ...FeedEntry[]]): Promise<number> {
-    const written = entries.map(({ kind, level = 'info', type, message, data = {} }) => ({ kind, level, type, message, data }));
-    const [row] = await rowsOf<{ seq: number }>(tx, TELL, [runId, JSON.stringify(written)]);
+    const [row] = await rowsOf<{ seq: number }>(tx, TELL, [runId, entriesSent(entries)]);
     if (!row) throw new RunUnknown(runId);
     return row.seq;
   }
@@ -67,6 +69,11 @@ export class RunFeed {
     await this.tell(tx, runId, { ...event, kind: 'event' }, statusEntry(to, error));
     return run.status;
   }
+}
+
+/** Entries as one parameter of a statement. */
+export function entriesSent(entries: readonly FeedEntry[]): string {
+  return JSON.stringify(entries.map(({ kind, level = 'info', type, message, data = {} }) => ({ kind, level, type, message, data })));
 }
 
 /** What the feed says of a new status. */

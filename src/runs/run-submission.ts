@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Request } from 'express';
-import { IdempotencyService } from '../auth/idempotency.service.js';
+import { IdempotencyService, type Creation } from '../auth/idempotency.service.js';
+import type { Tx } from '../database/database.js';
 import type { StageOffer } from '../queue/queue-names.js';
 import { StageQueue } from '../queue/stage-queue.js';
 import { DryRuns } from './dry-runs.js';
@@ -20,11 +21,12 @@ export class RunSubmission {
   /** @throws JobInputUnknown; the refusals of idempotency */
   async submit(request: Request, body: CreateJob, options: CreationOptions): Promise<Job> {
     let first: StageOffer | undefined;
-    const job = await this.idempotency.once<Job>(request, options.caller, async (tx) => {
+    const create = async (tx: Tx): Promise<Creation<Job>> => {
       const created = await this.creation.create(tx, body, options);
       first = created.first;
       return { status: 200, body: created.job };
-    });
+    };
+    const job = await this.idempotency.once(request, options.caller, create, { oneStatement: true });
     // Redis may be away: the answer does not wait for it, and the workers' sweep offers what was not.
     if (first) void this.queue.offer(first);
     return options.dryRun ? this.dryRuns.answer(request, job.id) : job;

@@ -3,12 +3,12 @@ import { MetricsModule } from '../metrics/metrics.module.js';
 import { StudentsModule } from '../students/students.module.js';
 import { DryRuns } from './dry-runs.js';
 import { RunChanges } from './run-changes.service.js';
+import { RunCreationRepository } from './run-creation.repository.js';
 import { RunCreation } from './run-creation.service.js';
 import { RunFeed } from './run-feed.service.js';
 import { RunHistoryController } from './run-history.controller.js';
 import { RunHistoryRepository } from './run-history.repository.js';
 import { RunHistory } from './run-history.service.js';
-import { RunInputs } from './run-inputs.js';
 import { RunMetricsController } from './run-metrics.controller.js';
 import { RunOrdersController } from './run-orders.controller.js';
 import { RunOrders } from './run-orders.service.js';
@@ -24,7 +24,7 @@ import { StageOutcomes } from './stage-outcomes.js';
 @Module({
   imports: [MetricsModule, StudentsModule],
   controllers: [RunsController, RunOrdersController, RunHistoryController, RunMetricsController],
-  providers: [RunsService, RunsRepository, RunCreation, RunSubmission, RunInputs, RunFeed, RunOrders, StageOutcomes, StageLedgerRepository, RunHistory, RunHistoryRepository, RunChanges, RunStream, DryRuns],
+  providers: [RunsService, RunsRepository, RunCreation, RunCreationRepository, RunSubmission, RunFeed, RunOrders, StageOutcomes, StageLedgerRepository, RunHistory, RunHistoryRepository, RunChanges, RunStream, DryRuns],
   exports: [RunsService],
 })
 export class RunsModule {}

@@ -1,42 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Database, rowsOf, type Tx } from '../database/database.js';
-import type { ServiceSpec } from '../distillation/spec.js';
-import type { RunLineage, RunRow, RunState, StageRow } from './runs.rows.js';
-
-/** The registered things that a job names. */
-export interface NamedInputs {
-  readonly model: string;
-  readonly trainingFile: string;
-  readonly validationFile: string;
-  readonly teacherId: string;
-}
-
-/** What of them there is: the model's name, the files' SHA-256, the teacher. */
-export interface RegisteredInputs {
-  readonly model: string | null;
-  readonly training: string | null;
-  readonly validation: string | null;
-  readonly teacher: RunLineage['teacher'] | null;
-}
-
-/** A run to be written; its stages follow by `insertStages`. */
-export interface NewRun extends NamedInputs {
-  readonly id: string;
-  readonly createdBy: string;
-  readonly suffix: string;
-  readonly seed: number;
-  readonly spec: ServiceSpec;
-  readonly specHash: string;
-  readonly lineage: RunLineage;
-  readonly metadata: Readonly<Record<string, string>>;
-  readonly dryRun: boolean;
-}
-
-/** A stage to be written; its ordinal is its place in the list. */
-export interface NewStage {
-  readonly name: string;
-  readonly queue: 'collect' | 'device';
-}
+import type { RunRow, RunState, StageRow } from './runs.rows.js';
 
 /** Which runs a list shows, newest first. */
 export interface RunFilter {
@@ -49,54 +13,19 @@ export interface RunFilter {
 
 const unix = (column: string): string => `floor(extract(epoch from ${column}))::int8 as ${column}`;
 
-const RUN_COLUMNS = [
+/** Of `runs`, as a `RunRow`. */
+export const RUN_COLUMNS = [
   'id, status, model, training_file, validation_file, teacher_id, suffix, seed, spec, spec_hash, lineage, metadata, dry_run, error, plan, report, fine_tuned_model, seq',
   ...['created_at', 'started_at', 'finished_at', 'pause_requested_at', 'cancel_requested_at'].map(unix),
 ].join(', ');
 
-const STAGE_COLUMNS = ['id, run_id, name, queue, status, epoch, node_id, device_seconds, progress, account, error', unix('started_at'), unix('finished_at')].join(', ');
+/** Of `stages`, as a `StageRow`. */
+export const STAGE_COLUMNS = ['id, run_id, name, queue, status, epoch, node_id, device_seconds, progress, account, error', unix('started_at'), unix('finished_at')].join(', ');
 
-/** Every query on `runs` and `stages` that serves the API. */
+/** Every query on `runs` and `stages` that serves the API, but for the creation. */
 @Injectable()
 export class RunsRepository {
   constructor(private readonly database: Database) {}
-
-  async insert(tx: Tx, run: NewRun): Promise<RunRow> {
-    const [row] = await rowsOf<RunRow>(
-      tx,
-      `insert into runs (id, created_by, status, model, training_file, validation_file, teacher_id, suffix, seed, spec, spec_hash, lineage, metadata, dry_run)
-       values ($1, $2, 'validating_files', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-       returning ${RUN_COLUMNS}`,
-      [
-        run.id,
-        run.createdBy,
-        run.model,
-        run.trainingFile,
-        run.validationFile,
-        run.teacherId,
-        run.suffix,
-        run.seed,
-        JSON.stringify(run.spec),
-        run.specHash,
-        JSON.stringify(run.lineage),
-        JSON.stringify(run.metadata),
-        run.dryRun,
-      ],
-    );
-    return row;
-  }
-
-  /** Writes the stages in order; the first waits for a worker, the others for the one before. @returns them, in order. */
-  async insertStages(tx: Tx, runId: string, stages: readonly NewStage[]): Promise<StageRow[]> {
-    return rowsOf<StageRow>(
-      tx,
-      `insert into stages (run_id, name, ordinal, queue, status)
-       select $1, name, ordinal, queue, case when ordinal = 1 then 'waiting' else 'blocked' end
-       from unnest($2::text[], $3::text[]) with ordinality as stage(name, queue, ordinal) order by ordinal
-       returning ${STAGE_COLUMNS}`,
-      [runId, stages.map(({ name }) => name), stages.map(({ queue }) => queue)],
-    );
-  }
 
   async find(id: string): Promise<RunRow | undefined> {
     const [row] = await this.database.query<RunRow>(`select ${RUN_COLUMNS} from runs where id = $1`, [id]);
@@ -106,19 +35,6 @@ export class RunsRepository {
   async state(id: string): Promise<RunState | undefined> {
     const [row] = await this.database.query<RunState>('select status, seq from runs where id = $1', [id]);
     return row;
-  }
-
-  /** What a job names, as it is registered; null where it is not. */
-  async inputs(tx: Tx, { model, trainingFile, validationFile, teacherId }: NamedInputs): Promise<RegisteredInputs> {
-    const [found] = await rowsOf<RegisteredInputs>(
-      tx,
-      `select (select name from models where name = $1) as model,
-              (select sha256 from files where id = $2) as training,
-              (select sha256 from files where id = $3) as validation,
-              (select jsonb_build_object('id', id, 'name', name, 'model', model, 'dialect', dialect) from teachers where id = $4) as teacher`,
-      [model, trainingFile, validationFile, teacherId],
-    );
-    return found;
   }
 
   /** Locks a run and its stages against every change until the transaction ends; the run first, as everywhere. */
