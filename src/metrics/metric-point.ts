@@ -48,7 +48,7 @@ export function metricValue(value: number): MetricValue {
   return value > 0 ? 'Infinity' : '-Infinity';
 }
 
-/** A batch as arrays, one entry a point; `names` are the keys without repetition and `name_P` 1-based places in them. */
+/** A batch as arrays, one entry a point, by name and step, none twice; `names` are the keys in order of code units and `name_P` 1-based places in them. */
 export interface PointColumns {
   readonly names: readonly string[];
   readonly name_P: readonly number[];
@@ -57,16 +57,36 @@ export interface PointColumns {
   readonly at_P: readonly (number | undefined)[];
 }
 
-/** @throws MetricPointInvalid naming the first point that cannot be stored. */
+/** Of two points at one step of a key the first is kept. @throws MetricPointInvalid naming the first point that cannot be stored. */
 export function pointColumns(points: readonly MetricPoint[]): PointColumns {
-  const places = new Map<string, number>();
-  const name_P = points.map(({ key, step }) => {
-    if (!Number.isInteger(step) || step < 0 || step > STEP_MOST) throw new MetricPointInvalid(`step ${step} of ${JSON.stringify(key)} is none: steps are whole numbers from 0 to ${STEP_MOST}`);
-    const place = places.get(key) ?? places.size + 1;
-    if (place > places.size) places.set(checkedKey(key), place);
-    return place;
+  const series = seriesOf(points);
+  const names = [...series.keys()].sort();
+  const columns = { names, name_P: [] as number[], step_P: [] as number[], value_P: [] as number[], at_P: [] as (number | undefined)[] };
+  names.forEach((key, place) => {
+    let before = -1;
+    // The sort is stable, so the first of a step comes first.
+    for (const { step, value, at } of series.get(key)!.sort((a, b) => a.step - b.step)) {
+      if (step === before) continue;
+      before = step;
+      columns.name_P.push(place + 1);
+      columns.step_P.push(step);
+      columns.value_P.push(value);
+      columns.at_P.push(at);
+    }
   });
-  return { names: [...places.keys()], name_P, step_P: points.map(({ step }) => step), value_P: points.map(({ value }) => value), at_P: points.map(({ at }) => at) };
+  return columns;
+}
+
+function seriesOf(points: readonly MetricPoint[]): Map<string, MetricPoint[]> {
+  const series = new Map<string, MetricPoint[]>();
+  for (const point of points) {
+    const { key, step } = point;
+    if (!Number.isInteger(step) || step < 0 || step > STEP_MOST) throw new MetricPointInvalid(`step ${step} of ${JSON.stringify(key)} is none: steps are whole numbers from 0 to ${STEP_MOST}`);
+    const held = series.get(key);
+    if (held) held.push(point);
+    else series.set(checkedKey(key), [point]);
+  }
+  return series;
 }
 
 function checkedKey(key: string): string {
@@ -75,6 +95,6 @@ function checkedKey(key: string): string {
 }
 
 /** An array literal of Postgres; its float8 reads NaN and Infinity as JavaScript writes them. */
-export function numberArray(values: readonly (number | undefined)[]): string {
+export function numberArray(values: readonly (number | null | undefined)[]): string {
   return `{${values.map((value) => value ?? 'NULL').join(',')}}`;
 }

@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto';
 import type { DataSource } from 'typeorm';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createDataSource } from '../../src/database/data-source.js';
-import { Database, type Tx } from '../../src/database/database.js';
+import { Database } from '../../src/database/database.js';
 import { MetricsChartRepository } from '../../src/metrics/metrics-chart.repository.js';
 import { MetricsIngestRepository } from '../../src/metrics/metrics-ingest.repository.js';
 import { MetricsService } from '../../src/metrics/metrics.service.js';
 import { freshDatabase, type TestDatabase } from '../support/service-servers.js';
 import { storeRun } from '../support/stored-run.js';
+import { watchedTx, type Seen } from '../support/watched-tx.js';
 
 const RUN = 'ftjob-1';
 const LOSS = 'distill/loss';
@@ -130,15 +131,27 @@ it('shows a spike closer when zoomed in', async () => {
   expect(points[100]).toMatchObject({ step: SPIKE, value: 1e6 });
 });
 
+/** What storing a point at each of these steps takes; nothing of it stays. */
+async function statementsOfBatch(steps: readonly number[]): Promise<Seen[]> {
+  const seen: Seen[] = [];
+  const points = steps.map((step) => ({ key: LOSS, step, value: 1 }));
+  const undone = database.transaction(async (tx) => {
+    await metrics.ingest(watchedTx(tx, seen), { runId: RUN, batchId: randomUUID(), attempt: 1, points });
+    throw new Error('undone');
+  });
+  await expect(undone).rejects.toThrow('undone');
+  return seen.filter(({ sql }) => HELD.some((table) => sql.includes(`into ${table}`)));
+}
+
 it('finds the latest values and the points of a feed entry, and stores a batch, by index alone', async () => {
   const { statements } = await watched(async () => {
     expect(await metrics.latest(RUN)).toMatchObject({ [LOSS]: { step: STEPS - 1 } });
     await metrics.points(RUN, [{ key: LOSS, attempt: 1, from: 500_000, to: 500_032 }]);
   });
-  const watching = { query: (sql: string, parameters: unknown[]) => database.query(sql, parameters) } as Tx;
-  const ingest = await watched(() => metrics.ingest(watching, { runId: RUN, batchId: randomUUID(), attempt: 1, points: [{ key: LOSS, step: STEPS, value: 1 }] }));
-  for (const { sql, parameters } of [...statements, ...ingest.statements]) {
-    const nodes = await planNodes(sql, sql.includes('insert') ? [parameters[0], randomUUID(), ...parameters.slice(2)] : parameters);
+  const stored = [...(await statementsOfBatch([STEPS])), ...(await statementsOfBatch([STEPS - 1, STEPS]))];
+  expect(stored.map(({ sql }) => HELD.filter((table) => sql.includes(`into ${table}`)))).toEqual([HELD, ['metric_points'], ['metric_rollups']]);
+  for (const { sql, parameters } of [...statements, ...stored]) {
+    const nodes = await planNodes(sql, parameters);
     expect(nodes.filter((node) => node['Node Type'] === 'Seq Scan' && HELD.includes(node['Relation Name'] ?? ''))).toEqual([]);
     expect(rowsRead(nodes)).toBeLessThanOrEqual(100);
   }

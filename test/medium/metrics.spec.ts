@@ -4,12 +4,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { philoxUniform } from '../../src/common/philox.js';
 import { createDataSource } from '../../src/database/data-source.js';
 import { Database } from '../../src/database/database.js';
+import { grouped } from '../../src/metrics/grouped.js';
 import { MetricsChartRepository } from '../../src/metrics/metrics-chart.repository.js';
 import { MetricsIngestRepository } from '../../src/metrics/metrics-ingest.repository.js';
 import { MetricsService, type Ingested, type MetricPoint } from '../../src/metrics/metrics.service.js';
 import { chartReference, type Remembered } from '../support/chart-reference.js';
 import { freshDatabase, type TestDatabase } from '../support/service-servers.js';
 import { storeRun } from '../support/stored-run.js';
+import { watchedTx, type Seen } from '../support/watched-tx.js';
 
 const RUN = 'ftjob-1';
 const LOSS = 'distill/loss';
@@ -64,6 +66,17 @@ function rollupsOfPoints(): Promise<unknown[]> {
     group by 1, 2, 3, 4 order by 1, 2, 3, 4`);
 }
 
+function rollupsByKey(runId: string): Promise<unknown[]> {
+  return database.query(`select key, ${ROLLUP_COLUMNS.replace('series, ', '')} from metric_rollups join metric_series on id = series where run_id = $1 order by key, level, attempt, bucket`, [runId]);
+}
+
+/** Points of one attempt. @returns whether the first way of storing them failed, which takes all of them for new. */
+async function isStoredAgain(runId: string, points: readonly Remembered[]): Promise<boolean> {
+  const seen: Seen[] = [];
+  await database.transaction((tx) => metrics.ingest(watchedTx(tx, seen), { runId, batchId: randomUUID(), attempt: points[0].attempt, points }));
+  return seen.some(({ sql }) => sql.startsWith('rollback to'));
+}
+
 describe('ingest', () => {
   it('stores a batch once, however often it comes', async () => {
     const batchId = randomUUID();
@@ -101,6 +114,38 @@ describe('ingest', () => {
     });
     await Promise.all(batches.map(({ points, attempt }) => ingest(points, { attempt })));
     expect(await rollups()).toEqual(await rollupsOfPoints());
+  });
+
+  it('lets writers of the same points meet, and stores each point once', async () => {
+    const points = [...line(LOSS, 0, 399, Math.sin), ...line('distill/agreement', 0, 399, Math.cos)];
+    const writers = Array.from({ length: 8 }, (_, writer) => ingest(points.filter(({ step }) => step >= 25 * writer && step < 25 * writer + 200)));
+    const inserted = (await Promise.all(writers)).reduce((sum, answer) => sum + answer.inserted, 0);
+    expect(inserted).toBe(2 * (25 * 7 + 200));
+    expect(await database.query('select count(*)::int from metric_points')).toEqual([{ count: inserted }]);
+    expect(await rollups()).toEqual(await rollupsOfPoints());
+  });
+
+  it('comes to the same rollups and charts whether all points of a batch are new or some were there with another value', async () => {
+    const again = 'ftjob-again';
+    await storeRun(database, again);
+    const remembered = randomRun();
+    let overlapping = 0;
+    for (const points of grouped(remembered, ({ attempt }) => attempt).values()) {
+      for (let begin = 0; begin < points.length; begin += 700) {
+        const overlap = Math.floor(300 * philoxUniform([7, 7], [begin, 0, 0, 0]));
+        const fresh = points.slice(begin, begin + 700);
+        const old = points.slice(Math.max(0, begin - overlap), begin).map((point) => ({ ...point, value: point.value + 1_000 }));
+        expect(await isStoredAgain(RUN, fresh)).toBe(false);
+        expect(await isStoredAgain(again, [...old, ...fresh])).toBe(old.length > 0);
+        overlapping += Math.sign(old.length);
+      }
+    }
+    expect(overlapping).toBeGreaterThan(10);
+    expect(await rollups()).toEqual(await rollupsOfPoints());
+    expect(await rollupsByKey(again)).toEqual(await rollupsByKey(RUN));
+    const view = { from: 0, to: 2 ** 31 - 1, maxPoints: 200, shown: false };
+    const expected = ['distill/agreement', LOSS].map((key) => chartReference(remembered, key, view).points);
+    for (const run of [RUN, again]) expect((await metrics.chart(run, { maxPoints: 200 })).map(({ points }) => points)).toEqual(expected);
   });
 
   it('lets the first writers of a run go on side by side', async () => {
