@@ -34,6 +34,8 @@ export function loggingModule(settings: LogSettings): DynamicModule {
       autoLogging: false, // request-log.ts tells the end of a request, those refused before routing included
       genReqId: requestIdOf,
       quietReqLogger: true,
+      wrapSerializers: false,
+      serializers: { req: () => undefined }, // pino-http would write every request down, headers included, for a log that nobody asks for
       customAttributeKeys: { reqId: 'request_id' },
     },
   });
