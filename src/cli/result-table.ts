@@ -41,9 +41,11 @@ function differenceLines(differences: RunReport['differences']): string {
   ].join('\n');
 }
 
-/** What each stage cost. */
+const STAGES: readonly (keyof RunReport['stages'])[] = ['collect', 'distill', 'align', 'evaluate', 'export'];
+
+/** What each stage cost, in the order of the run: a report that came through the database has lost its own. */
 export function stageTable(stages: RunReport['stages']): string {
-  const lines = Object.entries(stages).map(([name, { seconds, tokens, teacher_calls: calls }]) => [name, seconds.toFixed(1), String(tokens), String(calls)]);
+  const lines = STAGES.map((name) => [name, stages[name].seconds.toFixed(1), String(stages[name].tokens), String(stages[name].teacher_calls)]);
   return markdown([['stage', 'seconds', 'tokens', 'teacher calls'], ...lines]);
 }
 
