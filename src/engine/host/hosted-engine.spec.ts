@@ -148,7 +148,7 @@ test('a process that ends by itself surfaces with its exit code', async () => {
 });
 
 test('a working process that falls silent is killed', async () => {
-  const hosted = await startScript('', { silenceMs: 40 });
+  const hosted = await startScript('', { silenceMs: 3_000 });
   await expect(hosted.describe()).rejects.toThrow(/no sign of life/);
 });
 
