@@ -8,7 +8,7 @@ const impure = [
 ];
 
 export default tseslint.config(
-  { ignores: ['node_modules/**', 'dist/**', 'kernels/build/**', 'models/**', 'test/golden/files/**', 'runs/**'] },
+  { ignores: ['.limbeck/**', 'node_modules/**', 'dist/**', 'kernels/build/**', 'models/**', 'test/golden/files/**', 'runs/**'] },
   ...tseslint.configs.recommended,
   {
     files: ['src/**/*.ts', 'kernels/**/*.ts', 'test/**/*.ts', 'vitest.config.ts'],
@@ -27,13 +27,13 @@ export default tseslint.config(
   },
   {
     files: ['src/**/*.ts'],
-    ignores: ['**/*.spec.ts'],
+    ignores: ['.limbeck/**', '**/*.spec.ts'],
     rules: { 'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }], 'max-params': ['error', { max: 4 }] },
   },
-  { files: ['src/**/*.ts'], ignores: ['src/config/**', '**/*.spec.ts'], rules: { 'no-restricted-properties': ['error', environment] } },
+  { files: ['src/**/*.ts'], ignores: ['.limbeck/**', 'src/config/**', '**/*.spec.ts'], rules: { 'no-restricted-properties': ['error', environment] } },
   {
     files: ['src/distillation/**/*.ts'],
-    ignores: ['**/*.spec.ts'],
+    ignores: ['.limbeck/**', '**/*.spec.ts'],
     rules: {
       'no-restricted-properties': ['error', environment, ...impure],
       'no-restricted-globals': ['error', 'setTimeout', 'setInterval', 'setImmediate', 'fetch'],
