@@ -27,13 +27,13 @@ export default tseslint.config(
   },
   {
     files: ['src/**/*.ts'],
-    ignores: ['.limbeck/**', '**/*.spec.ts'],
+    ignores: ['**/*.spec.ts'],
     rules: { 'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }], 'max-params': ['error', { max: 4 }] },
   },
-  { files: ['src/**/*.ts'], ignores: ['.limbeck/**', 'src/config/**', '**/*.spec.ts'], rules: { 'no-restricted-properties': ['error', environment] } },
+  { files: ['src/**/*.ts'], ignores: ['src/config/**', '**/*.spec.ts'], rules: { 'no-restricted-properties': ['error', environment] } },
   {
     files: ['src/distillation/**/*.ts'],
-    ignores: ['.limbeck/**', '**/*.spec.ts'],
+    ignores: ['**/*.spec.ts'],
     rules: {
       'no-restricted-properties': ['error', environment, ...impure],
       'no-restricted-globals': ['error', 'setTimeout', 'setInterval', 'setImmediate', 'fetch'],
