@@ -30,7 +30,7 @@ export function jobOf(run: RunRow, stages: readonly StageRow[], now: number): Jo
     dry_run,
     pause_requested_at: run.pause_requested_at,
     cancel_requested_at: run.cancel_requested_at,
-    status_details: { stage: current?.name ?? null, waiting_reason: waitingReason(current), stages: stages.map(stageView) },
+    status_details: { stage: current?.name ?? null, waiting_reason: waitingReason(current), paused_for: run.pause_cause, stages: stages.map(stageView) },
     progress: current?.progress ? { ...progressView(current.progress), stage: current.name } : null,
     usage: usageOf(stages),
     lineage,

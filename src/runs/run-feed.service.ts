@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { rowsOf, type Tx } from '../database/database.js';
 import { RunUnknown } from './runs.errors.js';
 import { nextRunStatus, type RunStatus } from './run-states.js';
+import type { StageFailure } from './stage-claim.js';
 
 /** One entry of a run's feed. Those of kind `event` are listed for ever; of `progress` only the newest is kept. */
 export interface FeedEntry {
@@ -19,7 +20,9 @@ export interface RunMove {
   readonly to: RunStatus;
   readonly event: Omit<FeedEntry, 'kind'>;
   /** Of a failed run: what the job object shows. */
-  readonly error?: { readonly code: string; readonly message: string; readonly param: string | null };
+  readonly error?: StageFailure;
+  /** Of a run that pauses by itself: why. */
+  readonly cause?: StageFailure;
 }
 
 /** The channel that tells of changed runs; its payload is the run's id. */
@@ -55,16 +58,16 @@ export class RunFeed {
    * Moves a run to another status: the row with its times, the event, and last the `status` entry, with which the feed of a finished run ends.
    * @returns the status before. @throws RunUnknown, RunMoveForbidden
    */
-  async move(tx: Tx, runId: string, { to, event, error }: RunMove): Promise<RunStatus> {
+  async move(tx: Tx, runId: string, { to, event, error, cause }: RunMove): Promise<RunStatus> {
     const [run] = await rowsOf<{ status: RunStatus }>(tx, 'select status from runs where id = $1 for update', [runId]);
     if (!run) throw new RunUnknown(runId);
     await tx.query(
       `update runs set status = $2::text, error = coalesce($3::jsonb, error),
          started_at = case when $2 = 'running' then coalesce(started_at, clock_timestamp()) else started_at end,
          finished_at = case when $2 in ('succeeded', 'failed', 'cancelled') then clock_timestamp() end,
-         pause_requested_at = case when $2 in ('pausing', 'paused') then pause_requested_at end
+         pause_requested_at = case when $2 in ('pausing', 'paused') then pause_requested_at end, pause_cause = $4::jsonb
        where id = $1`,
-      [runId, nextRunStatus(run.status, to), error ? JSON.stringify(error) : null],
+      [runId, nextRunStatus(run.status, to), error ? JSON.stringify(error) : null, cause ? JSON.stringify(cause) : null],
     );
     await this.tell(tx, runId, { ...event, kind: 'event' }, statusEntry(to, error));
     return run.status;

@@ -5,7 +5,7 @@ import { isFinished, nextRunStatus, nextStageStatus, RUN_STATUSES, runStatusesBe
 const RUN_TABLE = `
   validating_files  . x . . . x x x
   queued            . . x x x . x x
-  running           . . . x . x x x
+  running           . . . x x x x x
   pausing           . . . . x x x x
   paused            . x . . . . x x
   succeeded         . . . . . . . .

@@ -10,12 +10,12 @@ export type StageStatus = (typeof STAGE_STATUSES)[number];
 
 /**
  * Where a run may go. A dry run goes from `validating_files` to `succeeded`; a run whose last stage ends before it could pause
- * goes from `pausing` to `succeeded`; a queued run pauses at once because no worker has it.
+ * goes from `pausing` to `succeeded`; a queued run pauses at once because no worker has it, and a running one when its worker finds that it cannot go on.
  */
 const RUN_MOVES: Readonly<Record<RunStatus, readonly RunStatus[]>> = {
   validating_files: ['queued', 'succeeded', 'failed', 'cancelled'],
   queued: ['running', 'pausing', 'paused', 'failed', 'cancelled'],
-  running: ['pausing', 'succeeded', 'failed', 'cancelled'],
+  running: ['pausing', 'paused', 'succeeded', 'failed', 'cancelled'],
   pausing: ['paused', 'succeeded', 'failed', 'cancelled'],
   paused: ['queued', 'failed', 'cancelled'],
   succeeded: [],

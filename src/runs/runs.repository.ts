@@ -15,7 +15,7 @@ const unix = (column: string): string => `floor(extract(epoch from ${column}))::
 
 /** Of `runs`, as a `RunRow`. */
 export const RUN_COLUMNS = [
-  'id, status, model, training_file, validation_file, teacher_id, suffix, seed, spec, spec_hash, lineage, metadata, dry_run, error, plan, report, fine_tuned_model, seq',
+  'id, status, model, training_file, validation_file, teacher_id, suffix, seed, spec, spec_hash, lineage, metadata, dry_run, error, pause_cause, plan, report, fine_tuned_model, seq',
   ...['created_at', 'started_at', 'finished_at', 'pause_requested_at', 'cancel_requested_at'].map(unix),
 ].join(', ');
 

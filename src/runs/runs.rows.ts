@@ -30,6 +30,8 @@ export interface RunRow {
   readonly started_at: number | null;
   readonly finished_at: number | null;
   readonly error: FailureRow | null;
+  /** Why it paused by itself. */
+  readonly pause_cause: FailureRow | null;
   readonly plan: unknown;
   readonly report: unknown;
   readonly fine_tuned_model: string | null;

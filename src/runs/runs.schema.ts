@@ -92,6 +92,7 @@ export const Job = z
     status_details: z.object({
       stage: z.string().nullable().describe('The stage at work or next'),
       waiting_reason: z.enum(['worker', 'resume']).nullable().describe('worker: no worker has taken the stage yet; resume: the job is paused'),
+      paused_for: failure.nullable().describe('Why a paused job paused by itself; null when it was asked to'),
       stages: z.array(stage),
     }),
     progress: progress.nullable().describe('Of the stage at work'),

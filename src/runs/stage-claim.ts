@@ -67,5 +67,7 @@ export type ClaimOutcome =
       readonly student?: PlacedStudent;
     }
   | { readonly kind: 'failed'; readonly error: StageFailure }
+  /** The work cannot go on until something outside changes: the run pauses by itself, what was committed kept. */
+  | { readonly kind: 'paused'; readonly cause: StageFailure }
   /** The work stopped at a step boundary. What follows is read from the run: it was asked to pause, to stop for good, or another worker goes on. */
   | { readonly kind: 'stopped' };

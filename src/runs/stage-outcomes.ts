@@ -28,9 +28,11 @@ export class StageOutcomes {
     if (!run) return undefined;
     if (outcome.kind === 'succeeded') return this.succeed(tx, { claim, run, outcome });
     if (outcome.kind === 'failed') return this.fail(tx, claim, outcome.error);
+    if (outcome.kind === 'paused' && run.status === 'validating_files') return this.fail(tx, claim, outcome.cause);
     await this.repository.leave(tx, claim, { status: 'waiting' });
     if (run.cancel_requested) return this.cancel(tx, run);
     if (run.pause_requested) return this.pause(tx, run);
+    if (outcome.kind === 'paused') return this.pause(tx, run, outcome.cause);
     return { id: claim.stageId, queue: await this.repository.queueOf(tx, claim.stageId), epoch: claim.epoch + 1 };
   }
 
@@ -88,8 +90,12 @@ export class StageOutcomes {
     await this.feed.move(tx, id, { to: 'cancelled', event: { type: 'job.cancelled', message: 'the job was cancelled' } });
   }
 
-  private async pause(tx: Tx, { id }: LockedRun): Promise<undefined> {
+  /** @param cause of a run that nobody asked to pause. */
+  private async pause(tx: Tx, { id }: LockedRun, cause?: StageFailure): Promise<undefined> {
     await this.repository.rest(tx, id, 'paused');
-    await this.feed.move(tx, id, { to: 'paused', event: { type: 'job.paused', message: 'the job is paused; resume goes on where it stopped' } });
+    const event = cause
+      ? { level: 'warn' as const, type: 'job.paused', message: `the job paused by itself: ${cause.message}`, data: { cause } }
+      : { type: 'job.paused', message: 'the job is paused; resume goes on where it stopped' };
+    await this.feed.move(tx, id, { to: 'paused', event, cause });
   }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Aborted, AppError } from '../common/errors.js';
-import { failureOf, isStopped } from './stage-failure.js';
+import { DiskFull } from '../storage/storage.errors.js';
+import { isStopped, outcomeOf } from './stage-failure.js';
 
 class Refused extends AppError {
   readonly code = 'teacher.refused';
@@ -20,15 +21,19 @@ describe('isStopped', () => {
   });
 });
 
-describe('failureOf', () => {
+describe('outcomeOf', () => {
   it('tells of an error of ours in full, in letters that can be stored', () => {
-    expect(failureOf(new Refused('said \0 no', { param: 'teacher' }))).toEqual({ code: 'teacher.refused', message: 'said \uFFFD no', param: 'teacher' });
+    expect(outcomeOf(new Refused('said \0 no', { param: 'teacher' }))).toEqual({ kind: 'failed', error: { code: 'teacher.refused', message: 'said \uFFFD no', param: 'teacher' } });
   });
 
   it('tells nothing of another', () => {
-    const { code, message } = failureOf(new TypeError('secret of /home/somebody'));
+    const outcome = outcomeOf(new TypeError('secret of /home/somebody'));
 
-    expect(code).toBe('internal.error');
-    expect(message).not.toContain('secret');
+    expect(outcome).toMatchObject({ kind: 'failed', error: { code: 'internal.error' } });
+    expect(JSON.stringify(outcome)).not.toContain('secret');
+  });
+
+  it('lets a run wait for what is not its fault', () => {
+    expect(outcomeOf(new DiskFull('no room'))).toEqual({ kind: 'paused', cause: { code: 'storage.disk_full', message: 'no room', param: null } });
   });
 });

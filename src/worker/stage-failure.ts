@@ -1,8 +1,16 @@
 import { Aborted, AppError } from '../common/errors.js';
-import type { StageFailure } from '../runs/stage-ledger.service.js';
+import type { ClaimOutcome, StageFailure } from '../runs/stage-ledger.service.js';
 import type { Hold } from './hold.js';
 
 const LONGEST_MESSAGE = 4_000;
+/** Failures that are not the run's: it pauses, and goes on where it stopped once the cause is gone. */
+const PAUSING = new Set(['storage.disk_full']);
+
+/** What is to become of a stage whose work ended in an error. */
+export function outcomeOf(error: unknown): ClaimOutcome {
+  const failure = failureOf(error);
+  return PAUSING.has(failure.code) ? { kind: 'paused', cause: failure } : { kind: 'failed', error: failure };
+}
 
 /** Whether work ended because it was told to, and not because something is wrong with it. */
 export function isStopped(error: unknown, { reason, killSignal }: Pick<Hold, 'reason' | 'killSignal'>): boolean {
@@ -10,7 +18,7 @@ export function isStopped(error: unknown, { reason, killSignal }: Pick<Hold, 're
 }
 
 /** What the job object says of an error: ours in full, of others only that there was one; the worker's log has it. */
-export function failureOf(error: unknown): StageFailure {
+function failureOf(error: unknown): StageFailure {
   if (!(error instanceof AppError)) return { code: 'internal.error', message: 'the worker met an error it does not know; its log has it under this job', param: null };
   return { code: error.code, message: error.message.replaceAll('\0', '\uFFFD').slice(0, LONGEST_MESSAGE), param: error.param };
 }

@@ -4,7 +4,7 @@ import { FencedOut } from '../runs/stage-ledger.service.js';
 import type { Hold } from './hold.js';
 import { NodeRegistrar } from './node-registrar.js';
 import { StageDesk } from './stage-desk.js';
-import { failureOf, isStopped } from './stage-failure.js';
+import { isStopped, outcomeOf } from './stage-failure.js';
 import { StagePerformer } from './stage-performer.js';
 import { WorkerLog } from './worker-log.js';
 
@@ -70,7 +70,7 @@ export class StageRunner {
       if (hold.reason === 'lost') throw error;
       if (isStopped(error, hold)) return this.desk.end(hold, { kind: 'stopped' });
       this.log.of(hold.claim).error({ err: error }, 'the stage failed');
-      await this.desk.end(hold, { kind: 'failed', error: failureOf(error) });
+      await this.desk.end(hold, outcomeOf(error));
     }
   }
 

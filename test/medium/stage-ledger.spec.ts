@@ -156,6 +156,28 @@ describe('an outcome', () => {
     expect(await parts.database.query('select status, error from runs where id = $1', [runId])).toEqual([{ status: 'failed', error }]);
   });
 
+  it('of work that cannot go on pauses the run with the cause, and a resume forgets it', async () => {
+    const { runId, ids } = await lay();
+    const cause = { code: 'storage.disk_full', message: 'no room', param: null };
+
+    expect(await parts.ledger.finish(await mustClaim(parts, ids[0], 1), { kind: 'paused', cause })).toBeUndefined();
+
+    expect(await stagesOf(runId)).toEqual(['distill paused 1', 'align blocked 0']);
+    const stands = 'select status, error, pause_cause from runs where id = $1';
+    expect(await parts.database.query(stands, [runId])).toEqual([{ status: 'paused', error: null, pause_cause: cause }]);
+    await parts.database.transaction((tx) => parts.feed.move(tx, runId, { to: 'queued', event: { type: 'job.queued', message: 'again' } }));
+    expect(await parts.database.query(stands, [runId])).toEqual([{ status: 'queued', error: null, pause_cause: null }]);
+  });
+
+  it('of a validation that cannot go on ends the run: nothing of it is worth keeping', async () => {
+    const { runId, ids } = await lay(['validate', 'collect'], 'validating_files');
+    const cause = { code: 'storage.disk_full', message: 'no room', param: null };
+
+    await parts.ledger.finish(await mustClaim(parts, ids[0], 1), { kind: 'paused', cause });
+
+    expect(await parts.database.query('select status, error from runs where id = $1', [runId])).toEqual([{ status: 'failed', error: cause }]);
+  });
+
   it('of work that stopped without an order gives the stage back at once', async () => {
     const { runId, ids } = await lay();
     const claim = await mustClaim(parts, ids[0], 1);
