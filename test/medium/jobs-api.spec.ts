@@ -25,6 +25,8 @@ let body: Awaited<ReturnType<typeof registerInputs>>;
 const JOBS = '/v1/fine_tuning/jobs';
 /** Blocks that finding the cursor's own row takes: the descent of an index and the row. */
 const POINT_LOOKUP_BLOCKS = 4;
+/** Where in a block the rows of a page begin is chance: one of the index and one of the table may be read more. */
+const STRADDLED_BLOCKS = 2;
 
 beforeAll(async () => {
   api = await startWholeApi({ dryRunWaitMs: 300 });
@@ -196,7 +198,7 @@ describe('GET list', () => {
     const first = await cost('?limit=20');
     const deep = await cost(`?limit=20&after=${ids[ids.length - 499 * 20]}`);
     expect(first).toBeGreaterThan(0);
-    expect(deep - POINT_LOOKUP_BLOCKS).toBeLessThanOrEqual(1.5 * first);
+    expect(deep - POINT_LOOKUP_BLOCKS - STRADDLED_BLOCKS).toBeLessThanOrEqual(1.5 * first);
   });
 });
 
