@@ -9,6 +9,8 @@ import { fromWire } from './wire-errors.js';
 export interface ProcessOptions {
   /** The compiled `main.engine.js`. */
   readonly entry: string;
+  /** What its command line says behind the entry. */
+  readonly args: readonly string[];
   readonly threads: number;
   /** Variables the process needs beyond the thread settings; nothing is inherited, so that no secret reaches it. */
   readonly environment: Readonly<Record<string, string>>;
@@ -16,6 +18,8 @@ export interface ProcessOptions {
   readonly closeMs: number;
   /** How long a working process may stay silent before it counts as hung and is killed. */
   readonly silenceMs: number;
+  /** How often the process is told that its host lives, milliseconds; never when absent. */
+  readonly beatMs?: number;
   readonly onWarning: (message: string) => void;
 }
 
@@ -33,13 +37,14 @@ export class EngineProcess {
   private readonly child: ChildProcess;
   private readonly pending = new Map<number, Pending>();
   private readonly watchdog: NodeJS.Timeout;
+  private readonly heart: NodeJS.Timeout | undefined;
   private readonly gone: Promise<unknown>;
   private nextId = 1;
   private heard = process.hrtime.bigint();
   private death: EngineFailed | undefined;
 
   constructor(private readonly options: ProcessOptions) {
-    this.child = fork(options.entry, [], {
+    this.child = fork(options.entry, options.args, {
       serialization: 'advanced',
       execArgv: ['--enable-source-maps'],
       stdio: ['ignore', STDERR, STDERR, 'ipc'],
@@ -51,6 +56,7 @@ export class EngineProcess {
     this.child.on('exit', (code, signal) => this.die(signal ? `was killed by ${signal}` : `ended with exit code ${code}`));
     this.child.on('error', (error) => this.die(`could not be reached: ${error.message}`));
     this.watchdog = setInterval(() => this.killIfSilent(), Math.max(1, options.silenceMs / 4)).unref();
+    this.heart = options.beatMs === undefined ? undefined : setInterval(() => this.send({ kind: 'alive' }), options.beatMs).unref();
   }
 
   /** The process id, for operators and tests. */
@@ -134,6 +140,7 @@ export class EngineProcess {
   private die(how: string): void {
     if (this.death) return;
     clearInterval(this.watchdog);
+    clearInterval(this.heart);
     this.death = new EngineFailed(`the engine process ${how}; start a new one and load the last checkpoint`);
     for (const { reject } of this.pending.values()) reject(this.death);
   }

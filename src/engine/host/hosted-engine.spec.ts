@@ -1,9 +1,9 @@
-import { fork } from 'node:child_process';
+import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { compiled } from '../../../test/support/compiled.js';
 import { writeTinyModel } from '../../../test/support/tiny-model.js';
 import { Aborted } from '../../common/errors.js';
@@ -11,6 +11,8 @@ import { BatchInvalid, type PackedBatch } from '../../tokens/batch.js';
 import { EngineFailed, type Completion, type SampleRequest } from '../engine.js';
 import { ReferenceEngine } from '../reference/reference-engine.js';
 import { HostedEngine, type HostOptions } from './hosted-engine.js';
+import { isDeviceTaken, reapLeftovers } from './leftovers.js';
+import type { EngineOptions } from './protocol.js';
 
 const batch: PackedBatch = {
   tokens_N: Int32Array.of(5, 9, 20, 31, 7, 8),
@@ -183,4 +185,48 @@ test('the engine process ends when its parent goes away', async () => {
   child.disconnect();
   const [code] = (await once(child, 'exit')) as [number | null];
   expect(code).toBe(0);
+});
+
+/** Opens an engine in a process whose host says nothing more. */
+async function startUnheard(options: Partial<EngineOptions>, args: readonly string[] = []): Promise<ChildProcess> {
+  const child = fork(entry, args, { serialization: 'advanced', execArgv: [], stdio: 'ignore' });
+  const opened = once(child, 'message');
+  child.send({ kind: 'call', id: 1, call: { method: 'open', options: { implementation: 'reference', modelDir: join(dir, 'model'), threads: 1, ...options } }, aborted: false });
+  expect((await opened)[0]).toMatchObject({ kind: 'result', id: 1 });
+  return child;
+}
+
+test('the engine process kills itself when its host falls silent', async () => {
+  const child = await startUnheard({ hostSilenceMs: 200 });
+  expect(((await once(child, 'exit')) as [number | null, string | null])[1]).toBe('SIGKILL');
+});
+
+test('a living host is heard: its engine outlives many silences', async () => {
+  const hosted = await start({ engine: { implementation: 'reference', modelDir: join(dir, 'model'), threads: 1, hostSilenceMs: 400 } });
+  for (const end = performance.now() + 4 * 400; performance.now() < end; ) expect((await hosted.describe()).step).toBe(0);
+});
+
+describe('a device', () => {
+  const device = `test-${process.pid}`;
+  const engine = (): HostOptions['engine'] => ({ implementation: 'reference', modelDir: join(dir, 'model'), threads: 1, device });
+
+  test('carries one engine at a time', async () => {
+    const first = await start({ engine: engine() });
+    expect(isDeviceTaken(device)).toBe(true);
+    await expect(start({ engine: engine() })).rejects.toMatchObject({ code: 'engine.device_busy' });
+    await first.close();
+    expect(isDeviceTaken(device)).toBe(false);
+    await expect(start({ engine: engine() })).resolves.toBeDefined();
+  });
+
+  test('is freed of an engine whose host is gone, however stuck, and of no other', async () => {
+    const living = await start({ engine: { ...engine(), device: `${device}-other` } });
+    const gone = await startUnheard({ device }, [`--device=${device}`, '--host=1']); // its parent is this process, so by its own words its host is gone
+    gone.kill('SIGSTOP');
+    expect(isDeviceTaken(device)).toBe(false);
+    expect(await reapLeftovers(device)).toEqual([gone.pid]);
+    expect(await reapLeftovers(`${device}-other`)).toEqual([]);
+    expect((await living.describe()).step).toBe(0);
+    await expect(start({ engine: engine() })).resolves.toBeDefined();
+  });
 });

@@ -4,6 +4,7 @@ import type { LossSpec, LossSums } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
 import { Engine, type CheckpointRef, type Completion, type EngineInfo, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest } from '../engine.js';
 import { EngineProcess } from './engine-process.js';
+import { engineArguments } from './leftovers.js';
 import type { EngineOptions } from './protocol.js';
 
 /** How to start an engine in a process of its own. */
@@ -21,6 +22,9 @@ export interface HostOptions {
   readonly onWarning?: (message: string) => void;
 }
 
+/** Of the host, in the longest silence that its engine bears. */
+const BEATS = 8;
+
 /**
  * An engine in a child process: a crash there kills nothing here. Errors arrive with the code, kind and message they were raised with;
  * the death of the process surfaces as `EngineFailed` from every pending and later call.
@@ -32,12 +36,15 @@ export class HostedEngine extends Engine {
 
   /** Starts the process and opens the model. @throws what opening threw; the process is gone then. */
   static async start(options: HostOptions): Promise<HostedEngine> {
+    const { hostSilenceMs, device } = options.engine;
     const remote = new EngineProcess({
       entry: options.entry ?? fileURLToPath(new URL('../../main.engine.js', import.meta.url)),
+      args: engineArguments(device),
       threads: options.engine.threads,
       environment: options.environment ?? {},
       closeMs: options.closeMs ?? 5_000,
       silenceMs: options.silenceMs ?? 600_000,
+      beatMs: hostSilenceMs === undefined ? undefined : Math.max(1, hostSilenceMs / BEATS),
       onWarning: options.onWarning ?? (() => {}),
     });
     try {

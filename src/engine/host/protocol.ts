@@ -12,6 +12,10 @@ export interface EngineOptions {
   readonly threads: number;
   /** Most bytes the engine may plan for; without it, what the machine has free. */
   readonly memoryLimitBytes?: number;
+  /** Silence of the host after which the process kills itself, milliseconds; without it, it ends only when the host does. */
+  readonly hostSilenceMs?: number;
+  /** The device that the engine takes for itself alone, by its name on this machine; without it, none is taken. */
+  readonly device?: string;
 }
 
 /** A call of the engine seam with its arguments. */
@@ -28,7 +32,11 @@ export type EngineCall =
   | { readonly method: 'describe' };
 
 /** From the client to the engine process. `aborted` tells that the caller's signal had fired before the call was made. */
-export type Request = { readonly kind: 'call'; readonly id: number; readonly call: EngineCall; readonly aborted: boolean } | { readonly kind: 'abort'; readonly id: number };
+export type Request =
+  | { readonly kind: 'call'; readonly id: number; readonly call: EngineCall; readonly aborted: boolean }
+  | { readonly kind: 'abort'; readonly id: number }
+  /** Says that the host lives and still owns what it computes. */
+  | { readonly kind: 'alive' };
 
 const wireError = z.object({
   code: z.string().regex(/^[a-z_]+\.[a-z_]+$/),
@@ -53,6 +61,7 @@ export type Reply = z.infer<typeof reply>;
 const request = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('call'), id: z.int(), call: z.custom<EngineCall>((value) => typeof value === 'object' && value !== null && 'method' in value), aborted: z.boolean() }),
   z.object({ kind: z.literal('abort'), id: z.int() }),
+  z.object({ kind: z.literal('alive') }),
 ]);
 
 /** The envelope is checked; the arguments are what the same build's client sent, and the engine checks their content. */

@@ -1,4 +1,6 @@
 import { EngineFailed, type Engine } from '../engine.js';
+import { lockDevice } from './device-lock.js';
+import { HostWatch } from './host-watch.js';
 import { parseRequest, type EngineCall, type EngineOptions, type Reply } from './protocol.js';
 import { toWire } from './wire-errors.js';
 
@@ -14,6 +16,7 @@ export function serveEngine(open: OpenEngine): void {
 
 class EngineServer {
   private engine: Engine | undefined;
+  private watch: HostWatch | undefined;
   private readonly running = new Map<number, AbortController>();
 
   constructor(private readonly open: OpenEngine) {}
@@ -21,6 +24,8 @@ class EngineServer {
   listen(): void {
     process.on('message', (message: unknown) => {
       const request = parseRequest(message);
+      this.watch?.hear();
+      if (request.kind === 'alive') return;
       if (request.kind === 'abort') this.running.get(request.id)?.abort();
       else void this.answer(request.id, request.call, request.aborted ? 'aborted' : 'wanted');
     });
@@ -71,6 +76,8 @@ class EngineServer {
 
   private async openOnce(options: EngineOptions): Promise<void> {
     if (this.engine) throw new EngineFailed('the engine process already has an engine; start another process');
+    if (options.hostSilenceMs !== undefined) this.watch = new HostWatch(options.hostSilenceMs, () => process.kill(process.pid, 'SIGKILL'));
+    if (options.device !== undefined) await lockDevice(options.device);
     this.engine = await this.open(options, (message) => void send({ kind: 'warning', message }));
   }
 }
