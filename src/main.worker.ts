@@ -4,18 +4,21 @@ import { startWorker } from './start-worker.js';
 
 /** Beyond the time that stages are given: what is still open is cut off. */
 const CLOSING_MS = 5_000;
+/** Says that the worker was made to end before its stages could be saved (EX_TEMPFAIL of sysexits.h): what they had not saved is done again elsewhere. */
+const ABANDONED = 75;
 
 try {
   const settings = workerSettingsFromEnvironment();
   const worker = await startWorker(settings);
   process.send?.({ ready: true, probePort: worker.probePort });
-  let closing: Promise<void> | undefined;
-  const stop = (): void => {
-    if (closing) return;
+  let closing = false;
+  const stop = async (): Promise<void> => {
+    if (closing) return worker.hurry();
+    closing = true;
     setTimeout(() => process.exit(1), settings.shutdownMs + CLOSING_MS).unref();
-    closing = worker.close().then(() => process.exit(0));
+    process.exit((await worker.close()).abandoned ? ABANDONED : 0);
   };
-  process.on('SIGTERM', stop).on('SIGINT', stop).on('disconnect', stop);
+  for (const order of ['SIGTERM', 'SIGINT', 'disconnect']) process.on(order, () => void stop());
 } catch (error) {
   process.stderr.write(`${error instanceof AppError ? `${error.code}: ${error.message}` : String(error)}\n`);
   process.exit(1);

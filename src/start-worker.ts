@@ -13,8 +13,10 @@ import { WorkerModule } from './worker.module.js';
 export interface RunningWorker {
   /** Of its probes. */
   readonly probePort: number;
-  /** Gives its stages back and ends. */
-  close(): Promise<void>;
+  /** Gives its stages back, saved at a step boundary as far as `shutdownMs` allows, and ends. @returns whether a save had to be abandoned. */
+  close(): Promise<{ readonly abandoned: boolean }>;
+  /** Lets a closing worker wait for nothing more. */
+  hurry(): void;
 }
 
 /** Starts a worker in this process. @throws SchemaMismatch, DatabaseUnavailable; the system's error when the probes' port is taken */
@@ -23,9 +25,14 @@ export async function startWorker(settings: WorkerSettings, tools?: StageTools):
   try {
     app.useLogger(app.get(Logger));
     await requireOwnSchema(app.get(Database));
-    await app.get(WorkerLife).begin();
+    const life = app.get(WorkerLife);
+    await life.begin();
     const probePort = await app.get(ProbeServer).listen();
-    return { probePort, close: () => app.close() };
+    const close = async (): Promise<{ abandoned: boolean }> => {
+      await app.close();
+      return { abandoned: life.isAbandoning };
+    };
+    return { probePort, close, hurry: () => life.hurry() };
   } catch (error) {
     await app.close();
     throw error;

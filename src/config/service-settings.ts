@@ -93,6 +93,8 @@ export const WorkerSettings = z.strictObject({
   deviceSlots: z.coerce.number().int().min(0).max(1).default(1),
   engine: z.enum(['native', 'reference']).default('native'),
   threads: count.default(availableParallelism()),
+  /** Name of the device among those of this machine; one engine at a time has it, whatever workers there are. */
+  device: z.string().regex(/^[a-z0-9._-]{1,64}$/, '1 to 64 of a-z 0-9 . _ -').default('cpu'),
   /** Port of the probes; 0 takes a free one. */
   probePort: z.coerce.number().int().min(0).max(65_535).default(8081),
   probeHost: z.string().min(1).default('127.0.0.1'),

@@ -39,16 +39,20 @@ export interface NodeRow {
   readonly started_at: number;
   readonly heartbeat_at: number;
   readonly stopped_at: number | null;
+  readonly drain_requested_at: number | null;
   /** Milliseconds since its last sign of life, by the database's clock. */
   readonly silent_ms: number;
   readonly stages: NodeStage[];
 }
 
+/** The channel that tells workers of orders to a node; its payload is the node's id. */
+export const NODE_ORDERS = 'node_orders';
+
 const unix = (column: string): string => `floor(extract(epoch from n.${column}))::int8 as ${column}`;
 
 const NODES = `
   select n.id, n.name, n.devices, n.memory_bytes, n.engine, n.version, n.threads, n.queues,
-    ${unix('started_at')}, ${unix('heartbeat_at')}, ${unix('stopped_at')},
+    ${unix('started_at')}, ${unix('heartbeat_at')}, ${unix('stopped_at')}, ${unix('drain_requested_at')},
     (extract(epoch from clock_timestamp() - n.heartbeat_at) * 1000)::float8 as silent_ms,
     coalesce((select jsonb_agg(jsonb_build_object('job_id', s.run_id, 'stage', s.name, 'epoch', s.epoch) order by s.id)
               from stages s where s.node_id = n.id and s.status = 'running'), '[]') as stages
@@ -66,8 +70,19 @@ export class NodesRepository {
     );
   }
 
-  async beat(id: string): Promise<void> {
-    await this.database.query('update nodes set heartbeat_at = clock_timestamp() where id = $1', [id]);
+  /** @returns whether the node is to drain. */
+  async beat(id: string): Promise<boolean> {
+    const [row] = await this.database.query<{ drains: boolean }>(
+      'update nodes set heartbeat_at = clock_timestamp() where id = $1 returning drain_requested_at is not null as drains',
+      [id],
+    );
+    return row?.drains ?? false;
+  }
+
+  /** Notes that a node is to drain, the first time counts, or no longer; its worker is told at once. */
+  async order(id: string, order: 'drain' | 'undrain'): Promise<void> {
+    const value = order === 'drain' ? 'coalesce(drain_requested_at, clock_timestamp())' : 'null';
+    await this.database.query(`with ordered as (update nodes set drain_requested_at = ${value} where id = $1 returning id) select pg_notify('${NODE_ORDERS}', id) from ordered`, [id]);
   }
 
   async stop(id: string): Promise<void> {

@@ -14,9 +14,10 @@ export const Node = z
     version: z.string(),
     threads: z.int().min(1),
     queues: z.array(z.string()).describe('What it takes: collect needs no device'),
-    status: z.enum(['ready', 'silent', 'stopped']).describe('silent: no sign of life for some time, so its stages go to others'),
+    status: z.enum(['ready', 'draining', 'silent', 'stopped']).describe('draining: gives its stages back and takes no more; silent: no sign of life for some time, so its stages go to others'),
     started_at: z.int(),
     heartbeat_at: z.int(),
+    drain_requested_at: z.int().nullable(),
     stages: z.array(z.object({ job_id: z.string(), stage: z.string(), epoch: z.int() })).describe('What it works on now'),
   })
   .meta({ id: 'Node' });
@@ -26,6 +27,7 @@ export const NodeList = listSchema(Node).meta({ id: 'NodeList' });
 
 /** @param silentMs silence after which a node that did not stop counts as silent. */
 export function nodeOf({ silent_ms, stopped_at, ...row }: NodeRow, silentMs: number): Node {
-  const living = silent_ms < silentMs ? 'ready' : 'silent';
+  const awake = row.drain_requested_at === null ? 'ready' : 'draining';
+  const living = silent_ms < silentMs ? awake : 'silent';
   return { ...row, object: 'node', status: stopped_at === null ? living : 'stopped' };
 }

@@ -3,6 +3,7 @@ import { newId } from '../common/ids.js';
 import { NodeUnknown } from './nodes.errors.js';
 import { NodesRepository, type NodeDescription, type NodeRow } from './nodes.repository.js';
 
+export { NODE_ORDERS } from './nodes.repository.js';
 export type { NodeDescription, NodeDevice } from './nodes.repository.js';
 
 /** The workers there are and have been. */
@@ -17,9 +18,21 @@ export class NodesService {
     return id;
   }
 
-  /** A sign of life. */
-  beat(id: string): Promise<void> {
+  /** A sign of life. @returns whether the node is to drain. */
+  beat(id: string): Promise<boolean> {
     return this.repository.beat(id);
+  }
+
+  /** Has a node give its stages back at their next step boundary and take no more, until it is told otherwise. Again changes nothing. @throws NodeUnknown */
+  async drain(id: string): Promise<NodeRow> {
+    await this.repository.order(id, 'drain');
+    return this.get(id);
+  }
+
+  /** Lets a draining node take stages again. @throws NodeUnknown */
+  async undrain(id: string): Promise<NodeRow> {
+    await this.repository.order(id, 'undrain');
+    return this.get(id);
   }
 
   /** Says that a worker has ended in order. */

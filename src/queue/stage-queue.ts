@@ -51,6 +51,12 @@ export class StageQueue {
     await this.bounded(Promise.all(QUEUES.map((name) => this.queue(name).pause(true, true)))).catch((error: unknown) => this.logger.warn(String(error)));
   }
 
+  /** Takes jobs again after a rest. */
+  async wake(): Promise<void> {
+    this.resting = false;
+    await this.bounded(Promise.all(QUEUES.map((name) => this.queue(name).resume(true)))).catch((error: unknown) => this.logger.warn(String(error)));
+  }
+
   /** Jobs of each queue that no worker has taken yet; undefined when Redis does not answer. */
   async waiting(): Promise<Record<QueueName, number> | undefined> {
     try {

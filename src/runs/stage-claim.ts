@@ -14,8 +14,8 @@ export interface Claim {
   readonly leaseMs: number;
 }
 
-/** What a renewal answers: go on, stop with a checkpoint, stop for good, or the stage belongs to another now. */
-export type LeaseAnswer = 'go' | 'pause' | 'cancel' | 'lost';
+/** What a renewal answers: go on, stop with a checkpoint, stop for good, give the stage back because its node drains, or the stage belongs to another now. */
+export type LeaseAnswer = 'go' | 'pause' | 'cancel' | 'drain' | 'lost';
 
 /** What a claimed stage works on: ids of registered things. */
 export interface StageTask {

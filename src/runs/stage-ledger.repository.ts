@@ -57,12 +57,13 @@ export class StageLedgerRepository {
     return row?.run_id;
   }
 
-  /** Takes a stage if it may be taken at exactly this epoch. The run's row must be locked. */
+  /** Takes a stage if it may be taken at exactly this epoch, by a node that does not drain. The run's row must be locked. */
   async take(tx: Tx, { stageId, epoch, nodeId, leaseMs }: { stageId: number; epoch: number; nodeId: string; leaseMs: number }): Promise<ClaimedRow | undefined> {
     const [row] = await rowsOf<ClaimedRow>(
       tx,
       `with open as (select s.id, s.status = 'running' as was_lost, ${HELD} as held from stages s join runs r on r.id = s.run_id
-                     where s.id = $1 and s.epoch = $2 - 1 and ${CLAIMABLE} and ${WORKABLE} for update of s)
+                     where s.id = $1 and s.epoch = $2 - 1 and ${CLAIMABLE} and ${WORKABLE}
+                       and not exists (select from nodes n where n.id = $3 and n.drain_requested_at is not null) for update of s)
        update stages s set epoch = $2, status = 'running', node_id = $3, claimed_at = clock_timestamp(),
          started_at = coalesce(started_at, clock_timestamp()), lease_expires_at = clock_timestamp() + $4 * interval '1 millisecond',
          device_seconds = device_seconds + case when open.was_lost then open.held else 0 end
@@ -73,11 +74,12 @@ export class StageLedgerRepository {
   }
 
   /** Lengthens a lease while the epoch is current, expired or not. @returns undefined when the stage belongs to another. */
-  async renew({ stageId, epoch, leaseMs }: Claim): Promise<{ readonly pause: boolean; readonly cancel: boolean } | undefined> {
-    const [row] = await this.database.query<{ pause: boolean; cancel: boolean }>(
+  async renew({ stageId, epoch, leaseMs }: Claim): Promise<{ readonly pause: boolean; readonly cancel: boolean; readonly drain: boolean } | undefined> {
+    const [row] = await this.database.query<{ pause: boolean; cancel: boolean; drain: boolean }>(
       `with held as (update stages set lease_expires_at = clock_timestamp() + $3 * interval '1 millisecond'
-                     where id = $1 and epoch = $2 and status = 'running' returning run_id)
-       select r.pause_requested_at is not null as pause, r.cancel_requested_at is not null as cancel from held join runs r on r.id = held.run_id`,
+                     where id = $1 and epoch = $2 and status = 'running' returning run_id, node_id)
+       select r.pause_requested_at is not null as pause, r.cancel_requested_at is not null as cancel, coalesce(n.drain_requested_at is not null, false) as drain
+       from held join runs r on r.id = held.run_id left join nodes n on n.id = held.node_id`,
       [stageId, epoch, leaseMs],
     );
     return row;

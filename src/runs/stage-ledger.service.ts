@@ -57,7 +57,8 @@ export class StageLedger {
     const orders = await this.repository.renew(claim);
     if (!orders) return 'lost';
     if (orders.cancel) return 'cancel';
-    return orders.pause ? 'pause' : 'go';
+    if (orders.pause) return 'pause';
+    return orders.drain ? 'drain' : 'go';
   }
 
   /** What the stage works on. */

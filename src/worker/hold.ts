@@ -2,7 +2,7 @@ import type { Claim, LeaseAnswer } from '../runs/stage-ledger.service.js';
 import { patiently } from './patience.js';
 
 /** Why a stage's work is stopped. Only `lost` forbids to say so to the ledger. */
-export type StopReason = 'pause' | 'cancel' | 'shutdown' | 'lost';
+export type StopReason = 'pause' | 'cancel' | 'drain' | 'shutdown' | 'lost';
 
 /** What keeps a hold. */
 export interface HoldOptions {
@@ -14,8 +14,8 @@ export interface HoldOptions {
   readonly onRenewalFailed: (error: unknown) => void;
 }
 
-/** A lease must not run out under a worker that still works: it stops itself this early. */
-const SELF_FENCE_SHARE = 2 / 3;
+/** A lease must not run out under a worker that still works: it stops itself this early, and its engine without it. */
+export const SELF_FENCE_SHARE = 2 / 3;
 
 /**
  * A worker's hold of a stage: renews the lease, passes on what the renewals order, and gives up by itself when the database cannot be

@@ -12,6 +12,8 @@ export class NodeRegistrar {
   private registered: Promise<string> | undefined;
   private heartbeat: NodeJS.Timeout | undefined;
   private beatAt = performance.now();
+  private drains = false;
+  private onDrain: (drains: boolean) => void = () => undefined;
 
   constructor(
     private readonly nodes: NodesService,
@@ -31,6 +33,16 @@ export class NodeRegistrar {
     return performance.now() - this.beatAt;
   }
 
+  /** Tells `onDrain` whenever the node is to drain, or no longer. */
+  heed(onDrain: (drains: boolean) => void): void {
+    this.onDrain = onDrain;
+  }
+
+  /** Asks for orders to the node now. */
+  async look(): Promise<void> {
+    if (this.registered) await this.beat(await this.registered);
+  }
+
   /** Says that the worker has ended in order. */
   async stop(): Promise<void> {
     clearInterval(this.heartbeat);
@@ -47,8 +59,9 @@ export class NodeRegistrar {
 
   private async beat(id: string): Promise<void> {
     try {
-      await this.nodes.beat(id);
+      const drains = await this.nodes.beat(id);
       this.beatAt = performance.now();
+      if (drains !== this.drains) this.onDrain((this.drains = drains));
     } catch (error) {
       this.log.all.warn({ err: error }, 'the heartbeat was not written');
     }

@@ -6,6 +6,7 @@ import { WORKER_SETTINGS } from '../config/tokens.js';
 import type { RunContext } from '../distillation/run.js';
 import type { Engine } from '../engine/engine.js';
 import type { StageTask } from '../runs/stage-ledger.service.js';
+import { SELF_FENCE_SHARE } from './hold.js';
 import { StageInputs } from './stage-inputs.js';
 import { StageTools } from './stage-tools.js';
 
@@ -27,7 +28,7 @@ export class StageContexts {
   constructor(
     private readonly inputs: StageInputs,
     private readonly tools: StageTools,
-    @Inject(WORKER_SETTINGS) private readonly settings: Pick<WorkerSettings, 'storeDir' | 'engine' | 'threads'>,
+    @Inject(WORKER_SETTINGS) private readonly settings: Pick<WorkerSettings, 'storeDir' | 'engine' | 'threads' | 'device' | 'leaseMs'>,
   ) {}
 
   /** @throws AppError when something the run names is gone, damaged, or no longer allowed. */
@@ -47,8 +48,9 @@ export class StageContexts {
   }
 
   private async openEngine(modelDir: string, onEvent: RunContext['onEvent'], killSignal: AbortSignal): Promise<Engine> {
-    const { engine: implementation, threads } = this.settings;
-    const engine = await this.tools.openEngine({ modelDir, implementation, threads, onWarning: (message) => onEvent({ kind: 'warning', message }) });
+    const { engine: implementation, threads, device, leaseMs } = this.settings;
+    const onWarning = (message: string): void => onEvent({ kind: 'warning', message });
+    const engine = await this.tools.openEngine({ modelDir, implementation, threads, device, hostSilenceMs: leaseMs * SELF_FENCE_SHARE, onWarning });
     const kill = (): void => void engine.close();
     if (killSignal.aborted) kill();
     killSignal.addEventListener('abort', kill, { once: true });

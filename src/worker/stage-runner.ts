@@ -1,50 +1,99 @@
-import { Injectable } from '@nestjs/common';
-import type { StageJob } from '../queue/queue-names.js';
+import { Inject, Injectable } from '@nestjs/common';
+import type { WorkerSettings } from '../config/service-settings.js';
+import { WORKER_SETTINGS } from '../config/tokens.js';
+import type { QueueName, StageJob, StageOffer } from '../queue/queue-names.js';
 import { FencedOut } from '../runs/stage-ledger.service.js';
 import type { Hold } from './hold.js';
 import { NodeRegistrar } from './node-registrar.js';
 import { StageDesk } from './stage-desk.js';
 import { isStopped, outcomeOf } from './stage-failure.js';
 import { StagePerformer } from './stage-performer.js';
+import { StageTools } from './stage-tools.js';
 import { WorkerLog } from './worker-log.js';
 
 /** Claims stages and performs them, each under a lease that is renewed meanwhile. */
 @Injectable()
 export class StageRunner {
-  private readonly holds = new Map<number, { readonly hold: Hold; readonly done: Promise<void> }>();
+  private readonly holds = new Map<number, Hold>();
+  /** Stages that are being claimed or worked on. */
+  private readonly runs = new Set<Promise<void>>();
+  private readonly busy: Record<QueueName, number> = { collect: 0, device: 0 };
   private closing = false;
+  private abandoning = false;
 
   constructor(
     private readonly desk: StageDesk,
     private readonly performer: StagePerformer,
+    private readonly tools: StageTools,
     private readonly node: NodeRegistrar,
     private readonly log: WorkerLog,
+    @Inject(WORKER_SETTINGS) private readonly settings: Pick<WorkerSettings, 'collectSlots' | 'deviceSlots' | 'device'>,
   ) {}
 
-  /** Performs the stage if it is to be had; returns when it is over, for whatever reason. */
-  async run(job: StageJob): Promise<void> {
-    if (this.closing || this.holds.has(job.stageId)) return;
-    const hold = await this.desk.take(job, await this.node.id(), (error) => this.log.all.warn({ err: error, stage_id: job.stageId }, 'the lease was not renewed'));
-    if (!hold) return;
-    const done = this.work(hold).finally(() => this.holds.delete(job.stageId));
-    this.holds.set(job.stageId, { hold, done });
-    if (this.closing) hold.stop('shutdown');
-    await done;
+  /** Whether stages had to be given back without a save. */
+  get isAbandoning(): boolean {
+    return this.abandoning;
+  }
+
+  /** Performs the stage if it is to be had and there is room for it; returns when it is over, for whatever reason. */
+  async run(job: StageJob, queue: QueueName): Promise<void> {
+    if (this.closing || this.holds.has(job.stageId) || this.busy[queue] >= this.slots(queue)) return;
+    this.busy[queue]++;
+    const run = this.take(job, queue);
+    this.runs.add(run);
+    try {
+      await run;
+    } finally {
+      this.runs.delete(run);
+      this.busy[queue]--;
+    }
+  }
+
+  /** Takes stages that no queue delivers, as far as there is room; does not wait for their ends. */
+  takeDirectly(due: readonly StageOffer[]): void {
+    for (const { id: stageId, epoch, queue } of due) {
+      void this.run({ stageId, epoch }, queue).catch((error: unknown) => this.log.all.warn({ err: error, stage_id: stageId }, 'the stage was not taken'));
+    }
   }
 
   /** Looks for orders now: to one stage, or to all. */
   look(stageId: number | undefined): void {
-    for (const { hold } of this.holds.values()) if (stageId === undefined || hold.claim.stageId === stageId) hold.look();
+    for (const hold of this.holds.values()) if (stageId === undefined || hold.claim.stageId === stageId) hold.look();
   }
 
   /** Takes no more stages, stops those in work at a step boundary, and gives them back; kills what takes longer than `withinMs`. */
   async close(withinMs: number): Promise<void> {
     this.closing = true;
-    const running = [...this.holds.values()];
-    for (const { hold } of running) hold.stop('shutdown');
-    const killer = setTimeout(() => running.forEach(({ hold }) => hold.kill()), withinMs);
-    await Promise.all(running.map(({ done }) => done));
+    for (const hold of this.holds.values()) hold.stop('shutdown');
+    const killer = setTimeout(() => this.hurry(), withinMs);
+    await Promise.allSettled(this.runs);
     clearTimeout(killer);
+  }
+
+  /** Kills what is in work, so that it is given back at once as it was last saved. */
+  hurry(): void {
+    if (this.holds.size > 0) this.abandoning = true;
+    for (const hold of this.holds.values()) hold.kill();
+  }
+
+  private slots(queue: QueueName): number {
+    return queue === 'collect' ? this.settings.collectSlots : this.settings.deviceSlots;
+  }
+
+  private async isDeviceFree(): Promise<boolean> {
+    const { device } = this.settings;
+    const isFree = await this.tools.isDeviceFree(device, (pid) => this.log.all.warn({ pid, device }, 'an engine of a worker that is gone was killed'));
+    if (!isFree) this.log.all.warn({ device }, 'another engine of this machine has the device; the stage is left for later');
+    return isFree;
+  }
+
+  private async take(job: StageJob, queue: QueueName): Promise<void> {
+    if (queue === 'device' && !(await this.isDeviceFree())) return;
+    const hold = await this.desk.take(job, await this.node.id(), (error) => this.log.all.warn({ err: error, stage_id: job.stageId }, 'the lease was not renewed'));
+    if (!hold) return;
+    this.holds.set(job.stageId, hold);
+    if (this.closing) hold.stop('shutdown');
+    await this.work(hold).finally(() => this.holds.delete(job.stageId));
   }
 
   /** Never throws: what cannot be said to the ledger is left to the lease. */

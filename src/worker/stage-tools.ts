@@ -1,6 +1,7 @@
 import type { InterchangeRunner } from '../distillation/interchange-check.js';
 import type { Engine } from '../engine/engine.js';
 import { HostedEngine } from '../engine/host/hosted-engine.js';
+import { isDeviceTaken, reapLeftovers } from '../engine/host/leftovers.js';
 import { runInterchange } from '../model-files/onnx/run-interchange.js';
 
 /** How a stage's engine is started. */
@@ -8,11 +9,17 @@ export interface EngineRequest {
   readonly modelDir: string;
   readonly implementation: 'native' | 'reference';
   readonly threads: number;
+  /** Taken for this engine alone. */
+  readonly device: string;
+  /** Silence of this process after which the engine kills itself, milliseconds. */
+  readonly hostSilenceMs: number;
   readonly onWarning: (message: string) => void;
 }
 
 /** What computes for a worker, which never does so itself. */
 export abstract class StageTools {
+  /** Whether an engine could have the device now; engines of workers that are gone are killed first. @param onReaped told of each, by its process id. */
+  abstract isDeviceFree(device: string, onReaped: (pid: number) => void): Promise<boolean>;
   abstract openEngine(request: EngineRequest): Promise<Engine>;
   abstract readonly runInterchange: InterchangeRunner;
 }
@@ -27,7 +34,12 @@ export class HostedTools extends StageTools {
     this.runInterchange = (job) => runInterchange(job, entries.interchange);
   }
 
-  override openEngine({ modelDir, implementation, threads, onWarning }: EngineRequest): Promise<Engine> {
-    return HostedEngine.start({ engine: { implementation, modelDir, threads }, entry: this.entries.engine, onWarning });
+  override async isDeviceFree(device: string, onReaped: (pid: number) => void): Promise<boolean> {
+    for (const pid of await reapLeftovers(device)) onReaped(pid);
+    return !isDeviceTaken(device);
+  }
+
+  override openEngine({ implementation, onWarning, ...options }: EngineRequest): Promise<Engine> {
+    return HostedEngine.start({ engine: { implementation, ...options }, entry: this.entries.engine, onWarning });
   }
 }

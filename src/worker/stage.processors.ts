@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { z } from 'zod';
 import type { WorkerSettings } from '../config/service-settings.js';
 import { WORKER_SETTINGS } from '../config/tokens.js';
+import type { QueueName } from '../queue/queue-names.js';
 import { StageQueue } from '../queue/stage-queue.js';
 import { StageRunner } from './stage-runner.js';
 import { WorkerLog } from './worker-log.js';
@@ -21,8 +22,8 @@ export class StageProcessors {
 
   start(): void {
     const { collectSlots, deviceSlots } = this.settings;
-    if (collectSlots > 0) this.queue.attend('collect', collectSlots, (said) => this.take(said));
-    if (deviceSlots > 0) this.queue.attend('device', deviceSlots, (said) => this.take(said));
+    if (collectSlots > 0) this.queue.attend('collect', collectSlots, (said) => this.take('collect', said));
+    if (deviceSlots > 0) this.queue.attend('device', deviceSlots, (said) => this.take('device', said));
   }
 
   /** Takes nothing more; what is in work is not waited for. */
@@ -30,9 +31,14 @@ export class StageProcessors {
     return this.queue.rest();
   }
 
-  private async take(said: unknown): Promise<void> {
+  /** Takes stages again. */
+  resume(): Promise<void> {
+    return this.queue.wake();
+  }
+
+  private async take(queue: QueueName, said: unknown): Promise<void> {
     const job = jobData.safeParse(said);
-    if (job.success) await this.runner.run(job.data);
+    if (job.success) await this.runner.run(job.data, queue);
     else this.log.all.warn('a job in the queue says nothing a stage would; it was dropped');
   }
 }

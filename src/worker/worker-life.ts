@@ -2,6 +2,7 @@ import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/comm
 import type { WorkerSettings } from '../config/service-settings.js';
 import { WORKER_SETTINGS } from '../config/tokens.js';
 import { DatabaseListener } from '../database/listener.js';
+import { NODE_ORDERS } from '../nodes/nodes.service.js';
 import { STAGE_ORDERS } from '../runs/stage-ledger.service.js';
 import { NodeRegistrar } from './node-registrar.js';
 import { StageProcessors } from './stage.processors.js';
@@ -43,8 +44,20 @@ export class WorkerLife implements BeforeApplicationShutdown {
     const { node, processors, sweep, runner } = this.parts;
     await node.id();
     this.listener.listen(STAGE_ORDERS, (stageId) => runner.look(stageId === undefined ? undefined : Number(stageId)));
+    node.heed((drains) => this.drainNode(drains));
+    this.listener.listen(NODE_ORDERS, () => void node.look());
     processors.start();
     sweep.start();
+  }
+
+  /** Kills what is still in work: nobody waits any longer for a step boundary, or for a save. */
+  hurry(): void {
+    this.parts.runner.hurry();
+  }
+
+  /** Whether stages had to be given back without a save. */
+  get isAbandoning(): boolean {
+    return this.parts.runner.isAbandoning;
   }
 
   async beforeApplicationShutdown(): Promise<void> {
@@ -54,5 +67,13 @@ export class WorkerLife implements BeforeApplicationShutdown {
     const ended = runner.close(this.settings.shutdownMs);
     await Promise.all([processors.stop(), sweep.stop(), ended]);
     await node.stop();
+  }
+
+  /** Of its stages the renewals tell. */
+  private drainNode(drains: boolean): void {
+    const { processors, runner } = this.parts;
+    if (this.draining) return;
+    void (drains ? processors.stop() : processors.resume());
+    runner.look(undefined);
   }
 }

@@ -29,6 +29,10 @@ const SWIFT = { leaseMs: 6_000, renewMs: 200, sweepMs: 200, heartbeatMs: 200, da
 export class TestTools extends StageTools {
   override readonly runInterchange = runHere;
 
+  override isDeviceFree(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
   override openEngine({ modelDir }: EngineRequest): Promise<ReferenceEngine> {
     return ReferenceEngine.open(modelDir);
   }
@@ -87,8 +91,13 @@ export class TinyService {
     return answer.json.id;
   }
 
+  /** Below the jobs. */
   post<T>(path: string, body: unknown = {}) {
-    return postJson<T>(`${this.parts.api.url}${JOBS}${path}`, body, { headers: this.headers });
+    return this.order<T>(`${JOBS}${path}`, body);
+  }
+
+  order<T>(path: string, body: unknown = {}) {
+    return postJson<T>(`${this.parts.api.url}${path}`, body, { headers: this.headers });
   }
 
   get<T>(path: string) {
