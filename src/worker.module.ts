@@ -20,6 +20,7 @@ import { StageOutcomes } from './runs/stage-outcomes.js';
 import { StageReports } from './runs/stage-reports.service.js';
 import { StudentService } from './students/students.service.js';
 import { TeacherService } from './teachers/teacher.service.js';
+import { Delivery } from './worker/delivery.js';
 import { NodeRegistrar } from './worker/node-registrar.js';
 import { ProbeServer } from './worker/probe-server.js';
 import { StageContexts } from './worker/stage-context.js';
@@ -32,10 +33,11 @@ import { HostedTools, StageTools } from './worker/stage-tools.js';
 import { Sweep } from './worker/sweep.js';
 import { WorkerLife, WorkerParts } from './worker/worker-life.js';
 import { WorkerLog } from './worker/worker-log.js';
+import { Workplace } from './worker/workplace.js';
 
 /** Services of features, without their routes. */
 const SERVICES = [NodesRepository, NodesService, RunFeed, StageFence, StageFiles, StageLedger, StageLedgerRepository, StageOutcomes, StageReports];
-const WORK = [NodeRegistrar, ProbeServer, StageContexts, StageDesk, StageInputs, StagePerformer, StageProcessors, StageRunner, Sweep, WorkerLife, WorkerParts];
+const WORK = [Delivery, NodeRegistrar, ProbeServer, StageContexts, StageDesk, StageInputs, StagePerformer, StageProcessors, StageRunner, Sweep, WorkerLife, WorkerParts, Workplace];
 
 /** The whole worker process. */
 @Module({})

@@ -1,33 +1,26 @@
-import { Inject, Injectable } from '@nestjs/common';
-import type { WorkerSettings } from '../config/service-settings.js';
-import { WORKER_SETTINGS } from '../config/tokens.js';
+import { Injectable } from '@nestjs/common';
 import type { QueueName, StageJob, StageOffer } from '../queue/queue-names.js';
 import { FencedOut } from '../runs/stage-ledger.service.js';
 import type { Hold } from './hold.js';
-import { NodeRegistrar } from './node-registrar.js';
 import { StageDesk } from './stage-desk.js';
 import { isStopped, outcomeOf } from './stage-failure.js';
 import { StagePerformer } from './stage-performer.js';
-import { StageTools } from './stage-tools.js';
 import { WorkerLog } from './worker-log.js';
+import { Workplace } from './workplace.js';
 
 /** Claims stages and performs them, each under a lease that is renewed meanwhile. */
 @Injectable()
 export class StageRunner {
   private readonly holds = new Map<number, Hold>();
-  /** Stages that are being claimed or worked on. */
   private readonly runs = new Set<Promise<void>>();
-  private readonly busy: Record<QueueName, number> = { collect: 0, device: 0 };
   private closing = false;
   private abandoning = false;
 
   constructor(
     private readonly desk: StageDesk,
     private readonly performer: StagePerformer,
-    private readonly tools: StageTools,
-    private readonly node: NodeRegistrar,
+    private readonly workplace: Workplace,
     private readonly log: WorkerLog,
-    @Inject(WORKER_SETTINGS) private readonly settings: Pick<WorkerSettings, 'collectSlots' | 'deviceSlots' | 'device'>,
   ) {}
 
   /** Whether stages had to be given back without a save. */
@@ -37,16 +30,10 @@ export class StageRunner {
 
   /** Performs the stage if it is to be had and there is room for it; returns when it is over, for whatever reason. */
   async run(job: StageJob, queue: QueueName): Promise<void> {
-    if (this.closing || this.holds.has(job.stageId) || this.busy[queue] >= this.slots(queue)) return;
-    this.busy[queue]++;
-    const run = this.take(job, queue);
+    if (this.closing || this.holds.has(job.stageId)) return;
+    const run = this.workplace.within(queue, (nodeId) => this.take(job, nodeId));
     this.runs.add(run);
-    try {
-      await run;
-    } finally {
-      this.runs.delete(run);
-      this.busy[queue]--;
-    }
+    await run.finally(() => this.runs.delete(run));
   }
 
   /** Takes stages that no queue delivers, as far as there is room; does not wait for their ends. */
@@ -76,20 +63,8 @@ export class StageRunner {
     for (const hold of this.holds.values()) hold.kill();
   }
 
-  private slots(queue: QueueName): number {
-    return queue === 'collect' ? this.settings.collectSlots : this.settings.deviceSlots;
-  }
-
-  private async isDeviceFree(): Promise<boolean> {
-    const { device } = this.settings;
-    const isFree = await this.tools.isDeviceFree(device, (pid) => this.log.all.warn({ pid, device }, 'an engine of a worker that is gone was killed'));
-    if (!isFree) this.log.all.warn({ device }, 'another engine of this machine has the device; the stage is left for later');
-    return isFree;
-  }
-
-  private async take(job: StageJob, queue: QueueName): Promise<void> {
-    if (queue === 'device' && !(await this.isDeviceFree())) return;
-    const hold = await this.desk.take(job, await this.node.id(), (error) => this.log.all.warn({ err: error, stage_id: job.stageId }, 'the lease was not renewed'));
+  private async take(job: StageJob, nodeId: string): Promise<void> {
+    const hold = await this.desk.take(job, nodeId, (error) => this.log.all.warn({ err: error, stage_id: job.stageId }, 'the lease was not renewed'));
     if (!hold) return;
     this.holds.set(job.stageId, hold);
     if (this.closing) hold.stop('shutdown');

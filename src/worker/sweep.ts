@@ -1,12 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { WorkerSettings } from '../config/service-settings.js';
 import { WORKER_SETTINGS } from '../config/tokens.js';
-import { StageQueue } from '../queue/stage-queue.js';
 import { StageLedger } from '../runs/stage-ledger.service.js';
-import { StageRunner } from './stage-runner.js';
+import { Delivery } from './delivery.js';
 import { WorkerLog } from './worker-log.js';
 
-/** Finds what nobody delivers: offers every stage that is due again, takes them itself while Redis is away, and ends runs that were asked to stop while nobody holds them. */
+/** Finds what nobody delivers: delivers every stage that is due again, and ends runs that were asked to stop while nobody holds them. */
 @Injectable()
 export class Sweep {
   private timer: NodeJS.Timeout | undefined;
@@ -14,8 +13,7 @@ export class Sweep {
 
   constructor(
     private readonly ledger: StageLedger,
-    private readonly queue: StageQueue,
-    private readonly runner: StageRunner,
+    private readonly delivery: Delivery,
     private readonly log: WorkerLog,
     @Inject(WORKER_SETTINGS) private readonly settings: Pick<WorkerSettings, 'sweepMs'>,
   ) {}
@@ -39,9 +37,7 @@ export class Sweep {
     try {
       await this.ledger.settleUnattended();
       const due = await this.ledger.due();
-      if (due.length === 0) return;
-      if ((await this.queue.waiting()) === undefined) return this.runner.takeDirectly(due); // commands to a Redis that is away would pile up
-      await Promise.all(due.map((stage) => this.queue.offer(stage)));
+      await this.delivery.deliver(due);
     } catch (error) {
       this.log.all.warn({ err: error }, 'the sweep could not look');
     }
