@@ -33,11 +33,12 @@ import { HostedTools, StageTools } from './worker/stage-tools.js';
 import { Sweep } from './worker/sweep.js';
 import { WorkerLife, WorkerParts } from './worker/worker-life.js';
 import { WorkerLog } from './worker/worker-log.js';
+import { WorkerMetrics } from './worker/worker-metrics.js';
 import { Workplace } from './worker/workplace.js';
 
 /** Services of features, without their routes. */
 const SERVICES = [NodesRepository, NodesService, RunFeed, StageFence, StageFiles, StageLedger, StageLedgerRepository, StageOutcomes, StageReports];
-const WORK = [Delivery, NodeRegistrar, ProbeServer, StageContexts, StageDesk, StageInputs, StagePerformer, StageProcessors, StageRunner, Sweep, WorkerLife, WorkerParts, Workplace];
+const WORK = [Delivery, NodeRegistrar, ProbeServer, StageContexts, StageDesk, StageInputs, StagePerformer, StageProcessors, StageRunner, Sweep, WorkerLife, WorkerMetrics, WorkerParts, Workplace];
 
 /** The whole worker process. */
 @Module({})

@@ -47,13 +47,9 @@ export class StageContexts {
     return { context, close: () => inputs.teacher.close() };
   }
 
-  private async openEngine(modelDir: string, onEvent: RunContext['onEvent'], killSignal: AbortSignal): Promise<Engine> {
+  private openEngine(modelDir: string, onEvent: RunContext['onEvent'], killSignal: AbortSignal): Promise<Engine> {
     const { engine: implementation, threads, device, leaseMs } = this.settings;
     const onWarning = (message: string): void => onEvent({ kind: 'warning', message });
-    const engine = await this.tools.openEngine({ modelDir, implementation, threads, device, hostSilenceMs: leaseMs * SELF_FENCE_SHARE, onWarning });
-    const kill = (): void => void engine.close();
-    if (killSignal.aborted) kill();
-    killSignal.addEventListener('abort', kill, { once: true });
-    return engine;
+    return this.tools.openEngine({ modelDir, implementation, threads, device, hostSilenceMs: leaseMs * SELF_FENCE_SHARE, killSignal, onWarning });
   }
 }

@@ -13,6 +13,8 @@ export interface EngineRequest {
   readonly device: string;
   /** Silence of this process after which the engine kills itself, milliseconds. */
   readonly hostSilenceMs: number;
+  /** Fires when the engine is to be killed. */
+  readonly killSignal: AbortSignal;
   readonly onWarning: (message: string) => void;
 }
 
@@ -39,7 +41,7 @@ export class HostedTools extends StageTools {
     return !isDeviceTaken(device);
   }
 
-  override openEngine({ implementation, onWarning, ...options }: EngineRequest): Promise<Engine> {
-    return HostedEngine.start({ engine: { implementation, ...options }, entry: this.entries.engine, onWarning });
+  override openEngine({ killSignal, onWarning, ...engine }: EngineRequest): Promise<Engine> {
+    return HostedEngine.start({ engine, entry: this.entries.engine, killSignal, onWarning });
   }
 }

@@ -9,7 +9,7 @@ import type { Job } from '../../src/runs/runs.schema.js';
 import { StudentService } from '../../src/students/students.service.js';
 import { compiled } from '../support/compiled.js';
 import { getJson } from '../support/http-json.js';
-import { engineChildren } from '../support/limbeck-process.js';
+import { engineChildren, isAlive } from '../support/limbeck-process.js';
 import { TinyService } from '../support/tiny-service.js';
 
 interface WorkerProcess {
@@ -21,6 +21,9 @@ let service: TinyService;
 let entry: string;
 let undisturbed: string;
 const children: ChildProcess[] = [];
+const LEASE_MS = 3_000;
+/** Of this test run's workers. */
+const DEVICE = `test-${process.pid}`;
 
 beforeAll(async () => {
   entry = await compiled('src/main.worker.ts');
@@ -33,12 +36,13 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 afterEach(async () => {
+  for (const child of children) child.kill('SIGCONT');
   await Promise.all(children.splice(0).map((child) => end(child, 'SIGTERM')));
 });
 
 /** Starts a worker in a process of its own, its engines in theirs. */
 async function launch(change: Partial<WorkerSettingsInput> = {}): Promise<WorkerProcess> {
-  const environment = serviceEnvironment(service.workerSettings({ leaseMs: 3_000, ...change }));
+  const environment = serviceEnvironment(service.workerSettings({ leaseMs: LEASE_MS, device: DEVICE, ...change }));
   const child = fork(entry, [], { env: { PATH: process.env.PATH, ...environment }, stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: ['--enable-source-maps'] });
   children.push(child);
   const [{ ready, probePort }] = (await once(child, 'message')) as [{ ready: boolean; probePort: number }];
@@ -63,6 +67,11 @@ async function weightsOf(id: string): Promise<string> {
 const inDistill = (steps: number) => (job: Job): boolean => (job.status_details.stages.find(({ name }) => name === 'distill')?.progress?.done ?? 0) >= steps;
 const stage = async (id: string, name: string) => (await service.database.query<{ status: string; epoch: number }>('select status, epoch from stages where run_id = $1 and name = $2', [id, name]))[0];
 
+const firstSteps = async (id: string): Promise<number[]> => {
+  const rows = await service.database.query<{ first: number }>(`select (data->>'first_step')::int as first from events where run_id = $1 and type = 'checkpoint.loaded' order by seq`, [id]);
+  return rows.map(({ first }) => first);
+};
+
 describe('a worker process', () => {
   it('answers its probes, and on SIGTERM gives its stage back and says that it stopped', async () => {
     const { child, probes } = await launch();
@@ -77,6 +86,45 @@ describe('a worker process', () => {
     const [{ running }] = await service.database.query<{ running: number }>(`select count(*)::int as running from nodes where stopped_at is null`);
     expect(running).toBe(0);
     await service.post(`/${id}/cancel`);
+  });
+
+  it('saves at its step boundary before it gives a stage back, so that another goes on behind it', async () => {
+    const { child } = await launch();
+    const id = await service.submit({ checkpoint_every: { steps: 1_000 } });
+    await service.until(id, inDistill(2));
+
+    expect(await end(child, 'SIGTERM')).toBe(0);
+    const given = await stage(id, 'distill');
+    await launch();
+    await service.until(id, ({ status }) => status === 'succeeded');
+
+    expect(given).toEqual({ status: 'waiting', epoch: 1 });
+    expect(await firstSteps(id)).toEqual([expect.toSatisfy((first: number) => first > 2)]);
+    expect(await weightsOf(id)).toBe(undisturbed);
+  });
+
+  it.each<[string, Partial<WorkerSettingsInput>, number]>([
+    ['at a second SIGTERM', { shutdownMs: 600_000 }, 2],
+    ['when its budget is over', { shutdownMs: 300 }, 1],
+  ])('gives a stage back unsaved %s, and says so by its exit status', async (_, change, signals) => {
+    const { child } = await launch(change);
+    const id = await service.submit();
+    await service.until(id, inDistill(3));
+    const [engine] = await engineChildren(child.pid ?? 0);
+    process.kill(engine, 'SIGSTOP'); // no step boundary will ever come
+
+    const gone = once(child, 'exit');
+    for (let sent = 0; sent < signals; sent++) {
+      child.kill('SIGTERM');
+      await service.database.query('select 1'); // two signals at once would be one
+    }
+    expect(((await gone) as [number | null])[0]).toBe(75);
+    expect(await stage(id, 'distill')).toEqual({ status: 'waiting', epoch: 1 });
+    await launch();
+    await service.until(id, ({ status }) => status === 'succeeded');
+
+    expect(await weightsOf(id)).toBe(undisturbed);
+    expect(isAlive(engine)).toBe(false);
   });
 
   it('ends when whoever started it is gone', async () => {
@@ -102,16 +150,19 @@ describe('a worker process', () => {
     expect(await engineChildren(child.pid ?? 0)).toEqual([]);
   });
 
-  it('frozen past its lease is replaced, and writes nothing when it wakes', async () => {
-    const { child } = await launch();
+  it('frozen past its lease is replaced, its engine dead before, and writes nothing when it wakes', async () => {
+    const { child, probes } = await launch();
     const id = await service.submit();
     await service.until(id, inDistill(2));
+    const engines = await engineChildren(child.pid ?? 0);
     child.kill('SIGSTOP');
-    await launch();
+    await launch({ device: `${DEVICE}-2` });
+    await expect.poll(() => engines.filter(isAlive), { timeout: LEASE_MS, interval: 20 }).toEqual([]);
     await service.until(id, ({ status }) => status === 'succeeded');
     const before = await service.database.query('select run_files::text from run_files where run_id = $1 order by 1', [id]);
 
     child.kill('SIGCONT');
+    expect(await (await fetch(probes.replace('/health', '/metrics'))).text()).toMatch(/^limbeck_fenced_writes_total \d+$/m);
     expect(await end(child, 'SIGTERM')).toBe(0);
 
     expect(await service.database.query('select run_files::text from run_files where run_id = $1 order by 1', [id])).toEqual(before);

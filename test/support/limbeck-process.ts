@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -32,6 +33,16 @@ export async function runLimbeck(args: readonly string[], onEvent: (event: RunEv
   });
   const status = await new Promise<number | null>((resolve) => child.once('close', resolve));
   return { status, events, report, stderr };
+}
+
+/** Whether a process runs, frozen or not; one that ended and was not waited for does not. */
+export function isAlive(pid: number): boolean {
+  try {
+    const stat = readFileSync(join('/proc', String(pid), 'stat'), 'utf8');
+    return stat[stat.lastIndexOf(')') + 2] !== 'Z';
+  } catch {
+    return false;
+  }
 }
 
 /** Process ids of the engines that a process started. */

@@ -33,8 +33,10 @@ export class TestTools extends StageTools {
     return Promise.resolve(true);
   }
 
-  override openEngine({ modelDir }: EngineRequest): Promise<ReferenceEngine> {
-    return ReferenceEngine.open(modelDir);
+  override async openEngine({ modelDir, killSignal }: EngineRequest): Promise<ReferenceEngine> {
+    const engine = await ReferenceEngine.open(modelDir);
+    killSignal.addEventListener('abort', () => void engine.close(), { once: true });
+    return engine;
   }
 }
 

@@ -20,6 +20,8 @@ export interface ProcessOptions {
   readonly silenceMs: number;
   /** How often the process is told that its host lives, milliseconds; never when absent. */
   readonly beatMs?: number;
+  /** Kills the process at once when it fires. */
+  readonly killSignal?: AbortSignal;
   readonly onWarning: (message: string) => void;
 }
 
@@ -55,6 +57,8 @@ export class EngineProcess {
     this.child.on('message', (message: unknown) => this.receive(parseReply(message)));
     this.child.on('exit', (code, signal) => this.die(signal ? `was killed by ${signal}` : `ended with exit code ${code}`));
     this.child.on('error', (error) => this.die(`could not be reached: ${error.message}`));
+    options.killSignal?.addEventListener('abort', this.kill, { once: true });
+    if (options.killSignal?.aborted) this.kill();
     this.watchdog = setInterval(() => this.killIfSilent(), Math.max(1, options.silenceMs / 4)).unref();
     this.heart = options.beatMs === undefined ? undefined : setInterval(() => this.send({ kind: 'alive' }), options.beatMs).unref();
   }
@@ -137,8 +141,14 @@ export class EngineProcess {
     this.child.kill('SIGKILL');
   }
 
+  private readonly kill = (): void => {
+    this.die('was killed');
+    this.child.kill('SIGKILL');
+  };
+
   private die(how: string): void {
     if (this.death) return;
+    this.options.killSignal?.removeEventListener('abort', this.kill);
     clearInterval(this.watchdog);
     clearInterval(this.heart);
     this.death = new EngineFailed(`the engine process ${how}; start a new one and load the last checkpoint`);

@@ -162,6 +162,17 @@ test('closing ends the process, by force when it does not listen, and rejects wh
   expect(isAlive(hosted.pid)).toBe(false);
 });
 
+test('a kill ends the process at once, frozen or not, and what is pending with it', async () => {
+  const kill = new AbortController();
+  const hosted = await start({ killSignal: kill.signal });
+  process.kill(hosted.pid ?? 0, 'SIGSTOP');
+  const pending = hosted.describe();
+  kill.abort();
+  await expect(pending).rejects.toThrow(/was killed/);
+  await hosted.close();
+  expect(isAlive(hosted.pid)).toBe(false);
+});
+
 test('warnings of the engine reach the caller', async () => {
   const warnings: string[] = [];
   const script = `process.on('message', ({ id, call }) => call.method === 'load' && (process.send({ kind: 'warning', message: 'not exact' }), process.send({ kind: 'result', id, value: undefined })));`;

@@ -18,6 +18,8 @@ export interface HostOptions {
   readonly closeMs?: number;
   /** Milliseconds of silence after which a working process is killed as hung; default 600,000. It shows life between layers, at least each second. */
   readonly silenceMs?: number;
+  /** Kills the process at once when it fires, whatever it is doing; default never. */
+  readonly killSignal?: AbortSignal;
   /** What the engine wants an operator to know, for example that a resume is not exact. Default: dropped. */
   readonly onWarning?: (message: string) => void;
 }
@@ -45,6 +47,7 @@ export class HostedEngine extends Engine {
       closeMs: options.closeMs ?? 5_000,
       silenceMs: options.silenceMs ?? 600_000,
       beatMs: hostSilenceMs === undefined ? undefined : Math.max(1, hostSilenceMs / BEATS),
+      killSignal: options.killSignal,
       onWarning: options.onWarning ?? (() => {}),
     });
     try {
