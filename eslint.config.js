@@ -11,7 +11,7 @@ export default tseslint.config(
   { ignores: ['.limbeck/**', 'node_modules/**', 'dist/**', 'kernels/build/**', 'models/**', 'test/golden/files/**', 'runs/**'] },
   ...tseslint.configs.recommended,
   {
-    files: ['src/**/*.ts', 'kernels/**/*.ts', 'test/**/*.ts', 'vitest.config.ts'],
+    files: ['src/**/*.ts', 'kernels/**/*.ts', 'test/**/*.ts', 'vitest.config.ts', 'vitest.chaos.config.ts'],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       '@typescript-eslint/no-explicit-any': 'error',

@@ -115,6 +115,7 @@ const node = ['node', '--enable-source-maps'];
 const tasks = {
   demo: [[...node, 'dist/src/main.cli.js', 'demo']],
   test: [['npx', 'vitest', 'run']],
+  'test:chaos': [['npx', 'vitest', 'run', '--config', 'vitest.chaos.config.ts']],
   check: [
     ['npx', 'tsc', '--noEmit', '-p', 'tsconfig.json'],
     ['npx', 'eslint', '.', '--max-warnings', '0'],

@@ -10,7 +10,7 @@ export default defineConfig({
     hookTimeout: 300_000,
     reporters: ['default', './test/support/count-reporter.ts'],
     projects: [
-      { extends: true, test: { name: 'here', globalSetup: ['./test/support/service-servers-setup.ts'], include: ['src/**/*.spec.ts', 'kernels/**/*.spec.ts', 'test/**/*.spec.ts'] } },
+      { extends: true, test: { name: 'here', globalSetup: ['./test/support/service-servers-setup.ts'], include: ['src/**/*.spec.ts', 'kernels/**/*.spec.ts', 'test/**/*.spec.ts'], exclude: ['test/chaos/**'] } },
       // The kernels once more as on a host without AVX-512 and bf16 instructions.
       { extends: true, test: { name: 'avx2', include: ['kernels/**/*.spec.ts'], env: { DNNL_MAX_CPU_ISA: 'AVX2' } } },
     ],

@@ -1,5 +1,3 @@
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,15 +6,11 @@ import { stringify as toYaml } from 'yaml';
 import type { z } from 'zod';
 import { ApiClient } from '../../src/cli/api-client.js';
 import type { ServerEvent } from '../../src/cli/event-stream.js';
-import { pushFile, pushModel } from '../../src/cli/push.js';
-import { teacherEnvironment } from '../../src/config/teacher-settings.js';
 import { startService, type RunningService } from '../../src/embedded/supervisor.js';
-import { pruneModel } from '../../src/model-files/prune.js';
 import { Job } from '../../src/runs/runs.schema.js';
-import { Teacher } from '../../src/teachers/teacher.schema.js';
 import { compiled } from './compiled.js';
 import { getJson, postJson } from './http-json.js';
-import { writeTinyModel } from './tiny-model.js';
+import { layInputs, registerInputs, startTeacherProcess, type RegisteredInputs } from './whole-inputs.js';
 
 const JOBS = '/v1/fine_tuning/jobs';
 /** Longer than any test: what is told in time was told by a push, and not found by looking again. */
@@ -39,14 +33,6 @@ export interface Told {
   readonly data: Record<string, unknown>;
 }
 
-/** Ids of what a job names. */
-export interface RegisteredInputs {
-  readonly model: string;
-  readonly trainingFile: string;
-  readonly validationFile: string;
-  readonly teacher: string;
-}
-
 /** The whole service as its own processes (Postgres, Redis, API, worker, engines) with a teacher server beside it, reached over HTTP alone. */
 export class WholeService {
   inputs: RegisteredInputs = { model: '', trainingFile: '', validationFile: '', teacher: '' };
@@ -65,11 +51,7 @@ export class WholeService {
   static async start(): Promise<WholeService> {
     const dir = mkdtempSync(join(tmpdir(), 'limbeck-whole-'));
     chmodSync(dir, 0o711); // Postgres runs as another user when this is root, and passes through
-    const teacherDir = await writeTinyModel(join(dir, 'teacher'), { layers: 3, seed: 5 });
-    await pruneModel(teacherDir, join(dir, 'student'), [0, 2]);
-    await writeFile(join(dir, 'train.jsonl'), promptLines(20, 0));
-    await writeFile(join(dir, 'heldout.jsonl'), promptLines(4, 100));
-    const teacher = await startTeacher(teacherDir);
+    const teacher = await startTeacherProcess(await layInputs(dir));
     const allowedTeachers = teacher.url;
     const service = await startService({
       dataDir: join(dir, 'service'),
@@ -83,12 +65,7 @@ export class WholeService {
 
   /** Sends model and prompt files and registers the teacher. */
   async register(): Promise<void> {
-    const { client, dir } = this;
-    const { id: model } = await pushModel(client, { dir: join(dir, 'student'), name: 'small' });
-    const { id: trainingFile } = await pushFile(client, join(dir, 'train.jsonl'));
-    const { id: validationFile } = await pushFile(client, join(dir, 'heldout.jsonl'));
-    const { id: teacher } = await client.post('/v1/teachers', { name: 'strong', base_url: this.teacherUrl, model: 'tiny-teacher' }, Teacher);
-    this.inputs = { model, trainingFile, validationFile, teacher };
+    this.inputs = await registerInputs(this.client, this.dir, this.teacherUrl);
   }
 
   /** Body of a submission, some fields of `method.distillation` changed. */
@@ -167,19 +144,4 @@ export class WholeService {
 
 function read({ event, id, data }: ServerEvent): Told {
   return { event, seq: id, data: JSON.parse(data) as Record<string, unknown> };
-}
-
-function promptLines(count: number, first: number): string {
-  return Array.from({ length: count }, (_, index) => `${JSON.stringify({ messages: [{ role: 'user', content: `Say number ${first + index}.` }] })}\n`).join('');
-}
-
-async function startTeacher(modelDir: string): Promise<{ readonly url: string; readonly stop: () => Promise<void> }> {
-  const child = fork(await compiled('src/main.teacher.ts'), { env: teacherEnvironment({ modelDir, modelName: 'tiny-teacher', port: 0, threads: 1 }), stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-  const [{ url }] = (await once(child, 'message')) as [{ readonly url: string }];
-  const stop = async (): Promise<void> => {
-    const gone = once(child, 'exit');
-    child.kill('SIGTERM');
-    await gone;
-  };
-  return { url, stop };
 }
