@@ -12,12 +12,14 @@ import { NodesService } from './nodes/nodes.service.js';
 import { PromptSetService } from './prompt-sets/prompt-sets.service.js';
 import { QueueModule } from './queue/queue.module.js';
 import { RunFeed } from './runs/run-feed.service.js';
+import { StageAttemptsRepository } from './runs/stage-attempts.repository.js';
 import { StageFence } from './runs/stage-fence.js';
 import { StageFiles } from './runs/stage-files.service.js';
 import { StageLedgerRepository } from './runs/stage-ledger.repository.js';
 import { StageLedger } from './runs/stage-ledger.service.js';
 import { StageOutcomes } from './runs/stage-outcomes.js';
 import { StageReports } from './runs/stage-reports.service.js';
+import { StageRestarts } from './runs/stage-restarts.service.js';
 import { StudentService } from './students/students.service.js';
 import { TeacherService } from './teachers/teacher.service.js';
 import { Delivery } from './worker/delivery.js';
@@ -37,7 +39,7 @@ import { WorkerMetrics } from './worker/worker-metrics.js';
 import { Workplace } from './worker/workplace.js';
 
 /** Services of features, without their routes. */
-const SERVICES = [NodesRepository, NodesService, RunFeed, StageFence, StageFiles, StageLedger, StageLedgerRepository, StageOutcomes, StageReports];
+const SERVICES = [NodesRepository, NodesService, RunFeed, StageAttemptsRepository, StageFence, StageFiles, StageLedger, StageLedgerRepository, StageOutcomes, StageReports, StageRestarts];
 const WORK = [Delivery, NodeRegistrar, ProbeServer, StageContexts, StageDesk, StageInputs, StagePerformer, StageProcessors, StageRunner, Sweep, WorkerLife, WorkerMetrics, WorkerParts, Workplace];
 
 /** The whole worker process. */

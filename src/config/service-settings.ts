@@ -91,6 +91,16 @@ export const WorkerSettings = z.strictObject({
   collectSlots: z.coerce.number().int().min(0).default(4),
   /** Whether this worker takes stages that need a device. */
   deviceSlots: z.coerce.number().int().min(0).max(1).default(1),
+  /** A stage whose engine died or hung is tried again at most this often without a new checkpoint. */
+  trainerRetries: z.coerce.number().int().min(0).default(3),
+  /** Restarts of a run in 24 hours that are borne for each cause that is not its own: lost workers, ended ones, faults of the system around it. */
+  restartsPerDay: count.default(20),
+  /** A run is in a crash loop after this many dead engines and faults of the system within `crashLoopMs`, */
+  crashLoopFailures: count.default(4),
+  crashLoopMs: milliseconds().default(600_000),
+  /** or after this many dead engines, or lost workers, at the same step with no new checkpoint in between. */
+  crashLoopDeaths: count.default(2),
+  crashLoopLosses: count.default(4),
   engine: z.enum(['native', 'reference']).default('native'),
   threads: count.default(availableParallelism()),
   /** Name of the device among those of this machine; one engine at a time has it, whatever workers there are. */

@@ -30,7 +30,7 @@ export function jobOf(run: RunRow, stages: readonly StageRow[], now: number): Jo
     dry_run,
     pause_requested_at: run.pause_requested_at,
     cancel_requested_at: run.cancel_requested_at,
-    status_details: { stage: current?.name ?? null, waiting_reason: waitingReason(current), paused_for: run.pause_cause, stages: stages.map(stageView) },
+    status_details: { stage: current?.name ?? null, waiting_reason: waitingReason(current), paused_for: run.pause_cause, restarts: restartsOf(stages), stages: stages.map(stageView) },
     progress: current?.progress ? { ...progressView(current.progress), stage: current.name } : null,
     usage: usageOf(stages),
     lineage,
@@ -56,6 +56,12 @@ function progressView({ done, total, unit, label, rate }: StageProgress) {
 function waitingReason(stage: StageRow | undefined): 'worker' | 'resume' | null {
   if (stage?.status === 'waiting') return 'worker';
   return stage?.status === 'paused' ? 'resume' : null;
+}
+
+function restartsOf(stages: readonly StageRow[]): Job['status_details']['restarts'] {
+  const totals: Record<string, number> = {};
+  for (const { restarts } of stages) for (const [cause, times] of Object.entries(restarts)) totals[cause] = (totals[cause] ?? 0) + times;
+  return totals;
 }
 
 /** When the stage at work would end at its present rate. */

@@ -4,7 +4,7 @@ import { prepared } from '../database/prepared.js';
 import type { ServiceSpec } from '../distillation/spec.js';
 import { entriesSent, RUN_CHANGED, selectEntries, type FeedEntry } from './run-feed.service.js';
 import type { InputField } from './run-inputs.js';
-import { RUN_COLUMNS, STAGE_COLUMNS } from './runs.repository.js';
+import { NEW_STAGE_COLUMNS, RUN_COLUMNS } from './runs.repository.js';
 import type { RunRow, StageRow } from './runs.rows.js';
 
 /** A run to be written, with all that belongs to it from the first. */
@@ -48,7 +48,7 @@ const CREATE = prepared('create_run', `
        stage as (insert into stages (run_id, name, ordinal, queue, status)
                  select run.id, name, ordinal, queue, case when ordinal = 1 then 'waiting' else 'blocked' end
                  from run, unnest($14::text[], $15::text[]) with ordinality as step(name, queue, ordinal) order by ordinal
-                 returning ${STAGE_COLUMNS}),
+                 returning ${NEW_STAGE_COLUMNS}),
        entry as (insert into events (run_id, seq, kind, level, type, message, data)
                  select run.id, place, kind, level, type, message, data from run, (${selectEntries('$16')}) as told)
   select missing, row_to_json(run) as run, (select json_agg(stage order by stage.id) from stage) as stages, (select pg_notify('${RUN_CHANGED}', id) from run)

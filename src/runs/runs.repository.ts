@@ -19,8 +19,17 @@ export const RUN_COLUMNS = [
   ...['created_at', 'started_at', 'finished_at', 'pause_requested_at', 'cancel_requested_at'].map(unix),
 ].join(', ');
 
-/** Of `stages`, as a `StageRow`. */
-export const STAGE_COLUMNS = ['id, run_id, name, queue, status, epoch, node_id, device_seconds, progress, account, error', unix('started_at'), unix('finished_at')].join(', ');
+/** Attempts that ended by a cause for which they are repeated, and were followed by another. */
+const RESTARTS = `(select coalesce(jsonb_object_agg(how, times), '{}') from (
+  select a.how, count(*) as times from stage_attempts a join stage_attempts next on next.stage_id = a.stage_id and next.epoch = a.epoch + 1
+  where a.stage_id = stages.id and a.how in ('preempted', 'lost', 'infra', 'trainer_error') group by a.how) as restarted) as restarts`;
+
+const stageColumns = (restarts: string): string =>
+  ['id, run_id, name, queue, status, epoch, node_id, device_seconds, progress, account, error', restarts, unix('started_at'), unix('finished_at')].join(', ');
+
+/** Of `stages`, as a `StageRow`; of new ones, which nobody has begun yet. */
+const STAGE_COLUMNS = stageColumns(RESTARTS);
+export const NEW_STAGE_COLUMNS = stageColumns(`'{}'::jsonb as restarts`);
 
 /** Every query on `runs` and `stages` that serves the API, but for the creation. */
 @Injectable()

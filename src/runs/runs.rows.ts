@@ -66,6 +66,8 @@ export interface StageRow {
   readonly progress: StageProgress | null;
   readonly account: { readonly seconds: number; readonly tokens: number; readonly teacher_calls: number } | null;
   readonly error: FailureRow | null;
+  /** How often it was begun again, by class of failure. */
+  readonly restarts: Readonly<Record<string, number>>;
 }
 
 /** An entry of a run's feed. */

@@ -93,6 +93,9 @@ export const Job = z
       stage: z.string().nullable().describe('The stage at work or next'),
       waiting_reason: z.enum(['worker', 'resume']).nullable().describe('worker: no worker has taken the stage yet; resume: the job is paused'),
       paused_for: failure.nullable().describe('Why a paused job paused by itself; null when it was asked to'),
+      restarts: z
+        .record(z.string(), z.int())
+        .describe('How often a stage was begun again, by cause: preempted (its worker was told to end), lost (its worker vanished), infra (disk or system), trainer_error (the engine died or hung)'),
       stages: z.array(stage),
     }),
     progress: progress.nullable().describe('Of the stage at work'),

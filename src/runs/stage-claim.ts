@@ -54,6 +54,12 @@ export interface StageFailure {
   readonly param: string | null;
 }
 
+/**
+ * Whose fault it is that a hold ended before its stage did: `preempted` the worker was told to end, `lost` its lease ran out, `infra` disk or
+ * system around it, `trainer_error` the engine died or hung, `teacher`, `invalid` the run itself.
+ */
+export type FailureClass = 'preempted' | 'lost' | 'infra' | 'trainer_error' | 'teacher' | 'invalid';
+
 /** How a worker's hold of a stage ended. */
 export type ClaimOutcome =
   | {
@@ -66,7 +72,8 @@ export type ClaimOutcome =
       /** The exported student, placed among the models; of the last stage. */
       readonly student?: PlacedStudent;
     }
-  | { readonly kind: 'failed'; readonly error: StageFailure }
+  /** `by` decides whether the stage is tried again. */
+  | { readonly kind: 'failed'; readonly by: FailureClass; readonly error: StageFailure }
   /** The work cannot go on until something outside changes: the run pauses by itself, what was committed kept. */
   | { readonly kind: 'paused'; readonly cause: StageFailure }
   /** The work stopped at a step boundary. What follows is read from the run: it was asked to pause, to stop for good, or another worker goes on. */

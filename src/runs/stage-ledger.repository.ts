@@ -148,6 +148,11 @@ export class StageLedgerRepository {
   async rest(tx: Tx, runId: string, to: 'paused' | 'cancelled'): Promise<void> {
     const open = to === 'paused' ? ['waiting', 'running'] : ['blocked', 'waiting', 'running', 'paused'];
     await tx.query(
+      `update stage_attempts a set ended_at = clock_timestamp(), how = 'lost' from stages s
+       where s.run_id = $1 and s.status = 'running' and a.stage_id = s.id and a.epoch = s.epoch and a.ended_at is null`,
+      [runId],
+    );
+    await tx.query(
       `update stages s set status = $2::text, device_seconds = device_seconds + case when s.status = 'running' then ${HELD} else 0 end, node_id = null,
          lease_expires_at = null, finished_at = case when $2 = 'cancelled' then clock_timestamp() end where run_id = $1 and status = any($3)`,
       [runId, to, open],

@@ -1,13 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import type { Tx } from '../database/database.js';
 import type { StageOffer } from '../queue/queue-names.js';
-import { RunFeed } from './run-feed.service.js';
 import type { Claim, ClaimOutcome, LeaseAnswer, StageTask } from './stage-claim.js';
 import { StageFence } from './stage-fence.js';
-import { StageLedgerRepository, type ClaimedRow, type LockedRun } from './stage-ledger.repository.js';
+import { StageLedgerRepository } from './stage-ledger.repository.js';
 import { StageOutcomes } from './stage-outcomes.js';
+import { StageRestarts } from './stage-restarts.service.js';
 
-export type { Claim, ClaimOutcome, LeaseAnswer, StageFailure, StageTask } from './stage-claim.js';
+export type { Claim, ClaimOutcome, FailureClass, LeaseAnswer, StageFailure, StageTask } from './stage-claim.js';
 export { FencedOut } from './stage-ledger.errors.js';
 
 /** The channel that tells of orders to a stage's holder; its payload is the stage's id. */
@@ -30,8 +30,8 @@ export class StageLedger {
   constructor(
     private readonly repository: StageLedgerRepository,
     private readonly fence: StageFence,
-    private readonly feed: RunFeed,
     private readonly outcomes: StageOutcomes,
+    private readonly restarts: StageRestarts,
   ) {}
 
   /** Writes of this process that the fence refused. */
@@ -39,7 +39,7 @@ export class StageLedger {
     return this.fence.refused;
   }
 
-  /** Takes a stage. @returns undefined when it is not to be had at this epoch, or its run may not run now. */
+  /** Takes a stage. @returns undefined when it is not to be had at this epoch, its run may not run now, or was given up because workers vanish at this stage. */
   async claim(request: ClaimRequest): Promise<Claim | undefined> {
     const runId = await this.repository.runOf(request.stageId);
     if (runId === undefined) return undefined;
@@ -47,8 +47,11 @@ export class StageLedger {
       const run = await this.repository.lockRun(tx, runId);
       const taken = run && (await this.repository.take(tx, request));
       if (!taken) return undefined;
-      await this.tellClaim(tx, run, taken);
-      return { runId, stageId: request.stageId, stage: taken.name, epoch: taken.epoch, leaseMs: request.leaseMs };
+      const claim: Claim = { runId, stageId: request.stageId, stage: taken.name, epoch: taken.epoch, leaseMs: request.leaseMs };
+      if (taken.was_lost && (await this.isGivenUp(tx, claim))) return undefined;
+      await this.restarts.begin(tx, claim, request.nodeId);
+      await this.outcomes.begin(tx, run, claim);
+      return claim;
     });
   }
 
@@ -68,7 +71,7 @@ export class StageLedger {
 
   /** Ends the hold. @returns the stage to offer once this is committed: the next one, or the same given back. @throws FencedOut */
   finish(claim: Claim, outcome: ClaimOutcome): Promise<StageOffer | undefined> {
-    return this.fence.write(claim, 'update', (tx) => this.outcomes.apply(tx, claim, outcome));
+    return this.fence.write(claim, 'update', async (tx) => this.outcomes.apply(tx, claim, await this.restarts.weigh(tx, claim, outcome)));
   }
 
   /** Every stage that a worker may claim now. */
@@ -83,13 +86,11 @@ export class StageLedger {
     return settled.filter(Boolean).length;
   }
 
-  private async tellClaim(tx: Tx, run: LockedRun, { name, epoch, was_lost }: ClaimedRow): Promise<void> {
-    const data = { stage: name, epoch };
-    if (was_lost) await this.feed.tell(tx, run.id, { kind: 'event', level: 'warn', type: 'stage.lost', message: `${name}: its worker is gone; another goes on`, data });
-    const again = epoch > 1;
-    await this.feed.tell(tx, run.id, { kind: 'event', type: again ? 'stage.resumed' : 'stage.started', message: `${name} ${again ? 'goes on' : 'begins'}`, data });
-    if (run.status !== 'queued') return;
-    const began = run.has_started ? { type: 'job.resumed', message: 'the job runs again' } : { type: 'job.started', message: 'the job runs' };
-    await this.feed.move(tx, run.id, { to: 'running', event: began });
+  /** Books a lost lease, and ends the run over it when there were too many. @returns whether it did. */
+  private async isGivenUp(tx: Tx, claim: Claim): Promise<boolean> {
+    const error = await this.restarts.takeOver(tx, claim);
+    await this.outcomes.tellLoss(tx, claim, error ? 'given_up' : 'taken_over');
+    if (error) await this.outcomes.apply(tx, claim, { kind: 'failed', by: 'lost', error });
+    return error !== undefined;
   }
 }

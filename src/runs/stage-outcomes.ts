@@ -7,13 +7,14 @@ import { RunFeed } from './run-feed.service.js';
 import { isFinished } from './run-states.js';
 import type { Claim, ClaimOutcome, StageFailure } from './stage-claim.js';
 import { StageLedgerRepository, type LockedRun } from './stage-ledger.repository.js';
+import type { WeighedOutcome } from './stage-restarts.service.js';
 
 /** Code of the refusal to give a model a name that another has. */
 const NAME_TAKEN = 'models.name_taken';
 
 type Success = Extract<ClaimOutcome, { kind: 'succeeded' }>;
 
-/** What the end of a worker's hold makes of the stage, the stages after it, and the run. */
+/** What the beginning and the end of a worker's hold make of the stage, the stages after it, and the run. */
 @Injectable()
 export class StageOutcomes {
   constructor(
@@ -22,14 +23,30 @@ export class StageOutcomes {
     private readonly students: StudentService,
   ) {}
 
+  /** A worker begins a stage, or goes on with it: the run runs. */
+  async begin(tx: Tx, run: LockedRun, { stage, epoch }: Claim): Promise<void> {
+    const again = epoch > 1;
+    await this.feed.tell(tx, run.id, { kind: 'event', type: again ? 'stage.resumed' : 'stage.started', message: `${stage} ${again ? 'goes on' : 'begins'}`, data: { stage, epoch } });
+    if (run.status !== 'queued') return;
+    const began = run.has_started ? { type: 'job.resumed', message: 'the job runs again' } : { type: 'job.started', message: 'the job runs' };
+    await this.feed.move(tx, run.id, { to: 'running', event: began });
+  }
+
+  /** The last holder's lease ran out. */
+  async tellLoss(tx: Tx, { runId, stage, epoch }: Claim, what: 'taken_over' | 'given_up'): Promise<void> {
+    const message = `${stage}: its worker is gone${what === 'taken_over' ? '; another goes on' : ''}`;
+    await this.feed.tell(tx, runId, { kind: 'event', level: 'warn', type: 'stage.lost', message, data: { stage, epoch } });
+  }
+
   /** Applies an outcome behind the fence. @returns the stage to offer after the commit. */
-  async apply(tx: Tx, claim: Claim, outcome: ClaimOutcome): Promise<StageOffer | undefined> {
+  async apply(tx: Tx, claim: Claim, outcome: WeighedOutcome): Promise<StageOffer | undefined> {
     const run = await this.repository.lockRun(tx, claim.runId);
     if (!run) return undefined;
     if (outcome.kind === 'succeeded') return this.succeed(tx, { claim, run, outcome });
     if (outcome.kind === 'failed') return this.fail(tx, claim, outcome.error);
     if (outcome.kind === 'paused' && run.status === 'validating_files') return this.fail(tx, claim, outcome.cause);
     await this.repository.leave(tx, claim, { status: 'waiting' });
+    if (outcome.kind === 'retried') await this.tellRetry(tx, claim, outcome);
     if (run.cancel_requested) return this.cancel(tx, run);
     if (run.pause_requested) return this.pause(tx, run);
     if (outcome.kind === 'paused') return this.pause(tx, run, outcome.cause);
@@ -76,6 +93,12 @@ export class StageOutcomes {
     }
     await this.feed.tell(tx, run.id, { kind: 'event', type: 'model.created', message: `the student is the model ${name}`, data: { model: name } });
     return name;
+  }
+
+  private async tellRetry(tx: Tx, { runId, stage, epoch }: Claim, { by, error, count }: Extract<WeighedOutcome, { kind: 'retried' }>): Promise<void> {
+    const level = by === 'preempted' ? ('info' as const) : ('warn' as const);
+    const data = { stage, epoch, class: by, cause: { code: error.code, message: error.message }, count };
+    await this.feed.tell(tx, runId, { kind: 'event', level, type: 'stage.retried', message: `${stage} is tried again: ${error.message}`, data });
   }
 
   private async fail(tx: Tx, claim: Claim, error: StageFailure): Promise<undefined> {

@@ -21,7 +21,11 @@ export class StageReports {
   /** Shows how far the stage has come. */
   progress(claim: Claim, progress: StageProgress): Promise<void> {
     return this.fence.write(claim, 'update', async (tx) => {
-      await tx.query('update stages set progress = $2::jsonb where id = $1', [claim.stageId, JSON.stringify(progress)]);
+      await tx.query(
+        `with told as (update stage_attempts set step = $4 where stage_id = $1 and epoch = $3)
+         update stages set progress = $2::jsonb where id = $1`,
+        [claim.stageId, JSON.stringify(progress), claim.epoch, Math.floor(progress.done)],
+      );
       const message = `${progress.label}: ${progress.done} of ${progress.total} ${progress.unit}`;
       await this.feed.tell(tx, claim.runId, { kind: 'progress', type: 'stage.progress', message, data: { stage: claim.stage, ...progress } });
     });

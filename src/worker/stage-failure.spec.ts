@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Aborted, AppError } from '../common/errors.js';
+import { DatabaseBusy } from '../database/database.errors.js';
+import { NoValidCheckpoint } from '../distillation/distillation.errors.js';
+import { EngineFailed, GradientNotFinite, WriteFailed } from '../engine/engine.js';
 import { DiskFull } from '../storage/storage.errors.js';
 import { isStopped, outcomeOf } from './stage-failure.js';
 
@@ -23,14 +26,25 @@ describe('isStopped', () => {
 
 describe('outcomeOf', () => {
   it('tells of an error of ours in full, in letters that can be stored', () => {
-    expect(outcomeOf(new Refused('said \0 no', { param: 'teacher' }))).toEqual({ kind: 'failed', error: { code: 'teacher.refused', message: 'said \uFFFD no', param: 'teacher' } });
+    expect(outcomeOf(new Refused('said \0 no', { param: 'teacher' }))).toEqual({ kind: 'failed', by: 'teacher', error: { code: 'teacher.refused', message: 'said \uFFFD no', param: 'teacher' } });
   });
 
   it('tells nothing of another', () => {
     const outcome = outcomeOf(new TypeError('secret of /home/somebody'));
 
-    expect(outcome).toMatchObject({ kind: 'failed', error: { code: 'internal.error' } });
+    expect(outcome).toMatchObject({ kind: 'failed', by: 'invalid', error: { code: 'internal.error' } });
     expect(JSON.stringify(outcome)).not.toContain('secret');
+  });
+
+  it.each([
+    ['a dead engine', new EngineFailed('killed'), 'trainer_error'],
+    ['a file the engine could not write', new WriteFailed('EIO'), 'infra'],
+    ['a fault of the system', Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO', syscall: 'read' }), 'infra'],
+    ['a database that answers too late', new DatabaseBusy('slow'), 'infra'],
+    ['a gradient that is no number', new GradientNotFinite('NaN'), 'invalid'],
+    ['checkpoints that are all damaged', new NoValidCheckpoint('none'), 'invalid'],
+  ])('says whose fault %s is', (_, error, by) => {
+    expect(outcomeOf(error)).toMatchObject({ kind: 'failed', by });
   });
 
   it('lets a run wait for what is not its fault', () => {

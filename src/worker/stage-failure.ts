@@ -1,5 +1,6 @@
 import { Aborted, AppError } from '../common/errors.js';
-import type { ClaimOutcome, StageFailure } from '../runs/stage-ledger.service.js';
+import { EngineFailed } from '../engine/engine.js';
+import type { ClaimOutcome, FailureClass, StageFailure } from '../runs/stage-ledger.service.js';
 import type { Hold } from './hold.js';
 
 const LONGEST_MESSAGE = 4_000;
@@ -9,7 +10,23 @@ const PAUSING = new Set(['storage.disk_full']);
 /** What is to become of a stage whose work ended in an error. */
 export function outcomeOf(error: unknown): ClaimOutcome {
   const failure = failureOf(error);
-  return PAUSING.has(failure.code) ? { kind: 'paused', cause: failure } : { kind: 'failed', error: failure };
+  return PAUSING.has(failure.code) ? { kind: 'paused', cause: failure } : { kind: 'failed', by: classOf(error), error: failure };
+}
+
+/** Codes of what the machine around the run does: disks, rights, the database. */
+const INFRA = new Set(['engine.write_failed', 'engine.device_busy', 'database.unavailable', 'database.busy']);
+/** A code of the operating system, such as `EIO`. */
+const SYSTEM_CODE = /^E[A-Z0-9]+$/;
+
+function classOf(error: unknown): FailureClass {
+  if (error instanceof EngineFailed) return 'trainer_error';
+  if (!(error instanceof AppError)) return isSystemError(error) ? 'infra' : 'invalid';
+  if (INFRA.has(error.code)) return 'infra';
+  return error.code.startsWith('teacher.') ? 'teacher' : 'invalid';
+}
+
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && 'syscall' in error && SYSTEM_CODE.test(error.code);
 }
 
 /** Whether work ended because it was told to, and not because something is wrong with it. */

@@ -7,7 +7,7 @@ let parts: LedgerParts;
 let runs = 0;
 
 beforeAll(async () => {
-  parts = await openLedger('/nowhere');
+  parts = await openLedger('/nowhere', { crashLoopLosses: 100 }); // takeovers without progress are what is tested here
 });
 afterAll(() => parts.close());
 
@@ -150,7 +150,7 @@ describe('an outcome', () => {
     const { runId, ids } = await lay();
     const error = { code: 'teacher.unavailable', message: 'gone', param: null };
 
-    await parts.ledger.finish(await mustClaim(parts, ids[0], 1), { kind: 'failed', error });
+    await parts.ledger.finish(await mustClaim(parts, ids[0], 1), { kind: 'failed', by: 'teacher', error });
 
     expect(await stagesOf(runId)).toEqual(['distill failed 1', 'align cancelled 0']);
     expect(await parts.database.query('select status, error from runs where id = $1', [runId])).toEqual([{ status: 'failed', error }]);
@@ -264,7 +264,7 @@ describe('the fence', () => {
     ['samples', (claim, value) => parts.reports.samples(claim, 'before', [{ prompt: 'p', teacher: null, student: String(value) }])],
     ['metrics', (claim, step) => parts.reports.metrics(claim, { batchId: crypto.randomUUID(), points: [{ key: 'distill/loss', step, value: 1 }] })],
     ['success', (claim) => parts.ledger.finish(claim, { kind: 'succeeded', account: ACCOUNT })],
-    ['failure', (claim) => parts.ledger.finish(claim, { kind: 'failed', error: { code: 'a.b', message: '', param: null } })],
+    ['failure', (claim) => parts.ledger.finish(claim, { kind: 'failed', by: 'invalid', error: { code: 'a.b', message: '', param: null } })],
     ['the return of the stage', (claim) => parts.ledger.finish(claim, { kind: 'stopped' })],
   ];
   const ENDINGS = 3;
@@ -274,7 +274,8 @@ describe('the fence', () => {
     const tables = ['run_files', 'events', 'checkpoints', 'run_samples', 'stages', 'metric_series', 'metric_batches'];
     const rows = await Promise.all(tables.map((table) => parts.database.query(`select t::text from ${table} t where run_id = $1 order by 1`, [runId])));
     const points = await parts.database.query('select p::text from metric_points p join metric_series s on s.id = p.series where s.run_id = $1 order by 1', [runId]);
-    return [rows, points, await parts.database.query('select r::text from runs r where id = $1', [runId])];
+    const attempts = await parts.database.query('select a::text from stage_attempts a join stages s on s.id = a.stage_id where s.run_id = $1 order by a.epoch', [runId]);
+    return [rows, points, attempts, await parts.database.query('select r::text from runs r where id = $1', [runId])];
   }
 
   it.each(WRITES)('refuses %s of a worker that was taken over, and counts it', async (_, write) => {

@@ -1,15 +1,19 @@
+import { z } from 'zod';
 import { createDataSource } from '../../src/database/data-source.js';
 import { Database } from '../../src/database/database.js';
 import { MetricsChartRepository } from '../../src/metrics/metrics-chart.repository.js';
 import { MetricsIngestRepository } from '../../src/metrics/metrics-ingest.repository.js';
 import { MetricsService } from '../../src/metrics/metrics.service.js';
 import { RunFeed } from '../../src/runs/run-feed.service.js';
+import { WorkerSettings } from '../../src/config/service-settings.js';
+import { StageAttemptsRepository } from '../../src/runs/stage-attempts.repository.js';
 import { StageFence } from '../../src/runs/stage-fence.js';
 import { StageFiles } from '../../src/runs/stage-files.service.js';
 import { StageLedgerRepository } from '../../src/runs/stage-ledger.repository.js';
 import { StageLedger, type Claim } from '../../src/runs/stage-ledger.service.js';
 import { StageOutcomes } from '../../src/runs/stage-outcomes.js';
 import { StageReports } from '../../src/runs/stage-reports.service.js';
+import { StageRestarts, type RestartLimits } from '../../src/runs/stage-restarts.service.js';
 import { StudentService } from '../../src/students/students.service.js';
 import { freshDatabase } from './service-servers.js';
 import { storeRun } from './stored-run.js';
@@ -26,7 +30,11 @@ export interface LedgerParts {
   close(): Promise<void>;
 }
 
-export async function openLedger(storeDir: string): Promise<LedgerParts> {
+/** As a worker has them that was told nothing else. */
+const { trainerRetries, restartsPerDay, crashLoopFailures, crashLoopMs, crashLoopDeaths, crashLoopLosses } = WorkerSettings.shape;
+const RESTARTS = z.strictObject({ trainerRetries, restartsPerDay, crashLoopFailures, crashLoopMs, crashLoopDeaths, crashLoopLosses }).parse({});
+
+export async function openLedger(storeDir: string, limits: Partial<RestartLimits> = {}): Promise<LedgerParts> {
   const postgres = await freshDatabase();
   const database = new Database(await createDataSource({ url: postgres.workerUrl, poolSize: 8, statementMs: 10_000, connectMs: 5_000 }).initialize());
   const owner = new Database(await createDataSource({ url: postgres.url, poolSize: 2, statementMs: 10_000, connectMs: 5_000 }).initialize());
@@ -39,7 +47,7 @@ export async function openLedger(storeDir: string): Promise<LedgerParts> {
   return {
     database: owner,
     feed,
-    ledger: new StageLedger(repository, fence, feed, outcomes),
+    ledger: new StageLedger(repository, fence, outcomes, new StageRestarts(new StageAttemptsRepository(), repository, { ...RESTARTS, ...limits })),
     files: new StageFiles(database, fence),
     reports: new StageReports(fence, feed, new MetricsService(new MetricsIngestRepository(), new MetricsChartRepository(database))),
     outcomes,
