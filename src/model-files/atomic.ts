@@ -1,6 +1,6 @@
-import { constants } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { makeDirectory, syncPath } from '../common/durable.js';
 import { ModelDiskFull, OutputTaken } from './errors.js';
 
 let written = 0;
@@ -41,7 +41,7 @@ export async function writeDirectoryAtomic(dir: string, fill: (aside: string) =>
   const parent = dirname(resolve(dir));
   const aside = asidePath(resolve(dir));
   try {
-    await mkdir(parent, { recursive: true });
+    await makeDirectory(parent);
     await mkdir(aside);
     await fill(aside);
     await syncTree(aside);
@@ -86,15 +86,6 @@ async function syncTree(dir: string): Promise<void> {
     else await syncPath(path);
   }
   await syncPath(dir);
-}
-
-async function syncPath(path: string): Promise<void> {
-  const handle = await open(path, constants.O_RDONLY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 function diskError(cause: unknown, path: string): unknown {

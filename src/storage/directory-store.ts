@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs';
-import { lstat, mkdir, open, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { lstat, open, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { makeDirectory, makeDirectoryNow, syncPath } from '../common/durable.js';
 import { isPlace } from './places.js';
 import { DiskFull, NameRefused, NameTaken } from './storage.errors.js';
 
@@ -30,10 +30,10 @@ export class DirectoryStore {
     const target = this.#place(name);
     const aside = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
     try {
-      await mkdir(dirname(target), { recursive: true });
+      await makeDirectory(dirname(target));
       await writeDurably(aside, 'w', bytes);
       await rename(aside, target);
-      await syncDirectory(dirname(target));
+      await syncPath(dirname(target));
     } catch (cause) {
       await rm(aside, { force: true });
       throw diskError(cause, name);
@@ -43,9 +43,9 @@ export class DirectoryStore {
   async append(name: string, bytes: Uint8Array): Promise<void> {
     const target = this.#place(name);
     try {
-      await mkdir(dirname(target), { recursive: true });
+      await makeDirectory(dirname(target));
       await writeDurably(target, 'a', bytes);
-      await syncDirectory(dirname(target));
+      await syncPath(dirname(target));
     } catch (cause) {
       throw diskError(cause, name);
     }
@@ -64,15 +64,15 @@ export class DirectoryStore {
   async publish(from: string, to: string): Promise<void> {
     const target = this.#place(to);
     if (await exists(target)) throw new NameTaken(`${target} exists already; remove it or choose another place`);
-    await mkdir(dirname(target), { recursive: true });
-    for (const name of await this.#walk(from)) await syncFile(this.#place(name));
+    await makeDirectory(dirname(target));
+    await syncTree(this.#place(from));
     await rename(this.#place(from), target);
-    await syncDirectory(dirname(target));
+    await syncPath(dirname(target));
   }
 
   path(name: string): string {
     const place = this.#place(name);
-    mkdirSync(dirname(place), { recursive: true });
+    makeDirectoryNow(dirname(place));
     return place;
   }
 
@@ -102,6 +102,15 @@ async function entriesOf(directory: string) {
   }
 }
 
+/** Every file and every directory's names: a rename is only worth something once what it renames is durable. */
+async function syncTree(directory: string): Promise<void> {
+  for (const entry of await entriesOf(directory)) {
+    const path = join(directory, entry.name);
+    await (entry.isDirectory() ? syncTree(path) : syncPath(path));
+  }
+  await syncPath(directory);
+}
+
 async function exists(path: string): Promise<boolean> {
   try {
     await lstat(path);
@@ -121,18 +130,6 @@ async function writeDurably(path: string, flag: 'w' | 'a', bytes: Uint8Array): P
     await file.close();
   }
 }
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** A rename is only durable once its directory is. */
-const syncDirectory = syncFile;
 
 function diskError(cause: unknown, name: string): unknown {
   const code = codeOf(cause);

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { makeDirectory, syncPath } from '../common/durable.js';
 import { DiskFull } from './storage.errors.js';
 
 const PREFIX = '.incoming-';
@@ -71,19 +72,9 @@ async function copy(source: AsyncIterable<Uint8Array>, file: FileHandle, { maxBy
 
 /** Gives a received file its place, replacing what stood there; durable on return. */
 export async function settle(received: Received, target: string): Promise<void> {
-  await mkdir(dirname(target), { recursive: true });
+  await makeDirectory(dirname(target));
   await rename(received.path, target);
   await syncPath(dirname(target));
-}
-
-/** Makes a file's bytes, or a directory's names, durable. */
-export async function syncPath(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 /** Removes what a process that died left in a directory: entries older than a day that are `unfinished`. */

@@ -1,7 +1,7 @@
 import { constants, type Dirent } from 'node:fs';
 import { copyFile, link, mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { syncPath } from '../storage/incoming.js';
+import { syncPath } from '../common/durable.js';
 import { NameRefused } from '../storage/storage.errors.js';
 
 /** Errors of a file system that has no second names for a file. */

@@ -1,9 +1,10 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { OnModuleInit } from '@nestjs/common';
+import { syncPath } from '../common/durable.js';
 import type { Tx } from '../database/database.js';
 import { hasCode } from '../model-files/atomic.js';
-import { receive, removeStale, settle, syncPath } from '../storage/incoming.js';
+import { receive, removeStale, settle } from '../storage/incoming.js';
 import { placeIn } from '../storage/places.js';
 import type { StoreSettings, UploadLimits } from '../storage/store-settings.js';
 import { checkSha256 } from './checksum.js';
