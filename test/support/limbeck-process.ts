@@ -15,9 +15,17 @@ export interface Finished {
   readonly stderr: string;
 }
 
+/** What is done with a command while it runs. */
+export interface RunOptions {
+  readonly onEvent?: (event: RunEvent, child: ChildProcess) => void;
+  /** Variables beside those of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** Runs the compiled command line with `--json` and hands each event to `onEvent` as it comes. */
-export async function runLimbeck(args: readonly string[], onEvent: (event: RunEvent, child: ChildProcess) => void = () => undefined): Promise<Finished> {
-  const child = spawn(process.execPath, [await compiled('src/main.cli.ts'), ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+export async function runLimbeck(args: readonly string[], { onEvent, environment }: RunOptions = {}): Promise<Finished> {
+  const env = { ...process.env, ...environment };
+  const child = spawn(process.execPath, [await compiled('src/main.cli.ts'), ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'], env });
   const events: RunEvent[] = [];
   let report: RunReport | undefined;
   let stderr = '';
@@ -29,7 +37,7 @@ export async function runLimbeck(args: readonly string[], onEvent: (event: RunEv
       return;
     }
     events.push(event);
-    onEvent(event, child);
+    onEvent?.(event, child);
   });
   const status = await new Promise<number | null>((resolve) => child.once('close', resolve));
   return { status, events, report, stderr };
