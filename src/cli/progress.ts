@@ -35,6 +35,8 @@ export function describeEvent(event: RunEvent): string | undefined {
       return `  check ${event.name}: ${event.verdict} (${event.found})`;
     case 'quarantined':
       return `warning: checkpoint ${event.name} is damaged and was set aside: ${event.message}`;
+    case 'save_failed':
+      return `warning: ${event.stage}: no checkpoint after step ${event.step}: ${event.message}`;
     case 'warning':
       return `warning: ${event.message}`;
     case 'step':

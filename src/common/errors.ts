@@ -53,3 +53,8 @@ export class Aborted extends AppError {
     super(`${what} was stopped on request`);
   }
 }
+
+/** Whether a disk had no room left. Whoever meets that raises an error of its own, whose code ends in `disk_full`. */
+export function isDiskFull(error: unknown): error is AppError {
+  return error instanceof AppError && error.code.endsWith('.disk_full');
+}

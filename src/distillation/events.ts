@@ -67,6 +67,8 @@ export type RunEvent =
   | { readonly kind: 'resumed'; readonly stage: TrainingStage; readonly firstStep: number }
   | { readonly kind: 'step'; readonly metrics: StepMetrics }
   | CheckpointEvent
+  /** A checkpoint could not be written for want of room; the run goes on from the last one. Told once until one is written again. */
+  | { readonly kind: 'save_failed'; readonly stage: TrainingStage; readonly step: number; readonly code: string; readonly message: string }
   | { readonly kind: 'quarantined'; readonly stage: TrainingStage; readonly step: number; readonly name: string; readonly message: string }
   | { readonly kind: 'samples'; readonly label: string; readonly samples: readonly AnswerPair[] }
   | { readonly kind: 'check'; readonly name: string; readonly verdict: 'passed' | 'warned'; readonly found: string }

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { Aborted } from '../common/errors.js';
 import { CheckpointInvalid, Engine, EngineFailed, type CheckpointRef, type EngineInfo, type SavedCheckpoint } from '../engine/engine.js';
+import { ModelDiskFull } from '../model-files/errors.js';
 import { MemoryStore } from '../../test/support/memory-store.js';
 import type { RunEvent, StepMetrics } from './events.js';
 import { LoopDesk, type DeskOptions } from './loop-desk.js';
+import { DiskFull } from '../storage/storage.errors.js';
 import { StudentEngine } from './student-engine.js';
 import { readTraining } from './training-state.js';
 
@@ -14,10 +16,13 @@ class NotingEngine extends Engine {
   /** Directories whose load is refused. */
   readonly damaged = new Set<string>();
   steps = 0;
+  /** Saves to come that find the disk full. */
+  fullFor = 0;
   constructor(private readonly build = 'b') {
     super();
   }
   async save(dir: string): Promise<SavedCheckpoint> {
+    if (this.fullFor-- > 0) throw new ModelDiskFull(dir, undefined);
     this.saved.push(dir);
     return { dir, step: this.steps, bytes: 12 };
   }
@@ -50,6 +55,23 @@ class PlacedStore extends MemoryStore {
   override async remove(name: string): Promise<void> {
     this.removed.push(name);
     await super.remove(name);
+  }
+}
+
+/** Has no room at all, or none for one file. */
+class FullStore extends PlacedStore {
+  isFull = false;
+  fullFor = '';
+  override async write(name: string, bytes: Uint8Array): Promise<void> {
+    this.refuse(name);
+    await super.write(name, bytes);
+  }
+  override async append(name: string, bytes: Uint8Array): Promise<void> {
+    this.refuse(name);
+    await super.append(name, bytes);
+  }
+  private refuse(name: string): void {
+    if (this.isFull || this.fullFor === name) throw new DiskFull(name);
   }
 }
 
@@ -178,5 +200,65 @@ describe('LoopDesk', () => {
     for (let attempt = 0; attempt < 2; attempt++) {
       await expect(LoopDesk.open(options(store, engine))).rejects.toMatchObject({ code: 'distillation.no_valid_checkpoint', message: expect.stringContaining('distill') });
     }
+  });
+
+  describe('on a full disk', () => {
+    it('goes on without two saves, tells of it once, and keeps the checkpoint it has', async () => {
+      const [store, engine] = [new PlacedStore(), new NotingEngine()];
+      const events: RunEvent[] = [];
+      const desk = await LoopDesk.open(options(store, engine, { every: { kind: 'steps', every: 1 }, onEvent: (event) => events.push(event) }));
+
+      await desk.attend(5, async () => {
+        for (let step = 1; step <= 5; step++) {
+          if (step === 2) engine.fullFor = 2;
+          await desk.finishStep(metrics(step), cost);
+        }
+      });
+
+      expect(engine.saved.map((dir) => dir.split('/').at(-1))).toEqual(['1.1', '4.1', '5.1']);
+      expect(events.filter(({ kind }) => kind === 'save_failed')).toEqual([{ kind: 'save_failed', stage: 'distill', step: 2, code: 'model_files.disk_full', message: expect.stringContaining('no space left') }]);
+    });
+
+    it('ends at the third save in a row with the code of the disk, and goes on from its last checkpoint', async () => {
+      const [store, engine] = [new PlacedStore(), new NotingEngine()];
+      const every = { kind: 'steps' as const, every: 1 };
+      const desk = await LoopDesk.open(options(store, engine, { every }));
+      const steps = desk.attend(5, async () => {
+        await desk.finishStep(metrics(1), cost);
+        engine.fullFor = 3;
+        for (let step = 2; step <= 5; step++) await desk.finishStep(metrics(step), cost);
+      });
+
+      await expect(steps).rejects.toMatchObject({ code: 'model_files.disk_full' });
+
+      expect((await readTraining(store, 'distill'))?.checkpoints.map(({ step }) => step)).toEqual([1]);
+      expect((await LoopDesk.open(options(store, engine, { every, epoch: 2 }))).firstStep).toBe(2);
+    });
+
+    it('tells who stopped it, not that the last save failed', async () => {
+      const [store, engine] = [new PlacedStore(), new NotingEngine()];
+      engine.fullFor = 9;
+
+      await expect(take(await LoopDesk.open(options(store, engine)), 1, new Aborted('the step'))).rejects.toThrow(Aborted);
+    });
+
+    it('keeps records for when there is room, and removes a checkpoint whose state found none', async () => {
+      const [store, engine] = [new FullStore(), new NotingEngine()];
+      const desk = await LoopDesk.open(options(store, engine, { every: { kind: 'steps', every: 1 } }));
+      const steps = desk.attend(5, async () => {
+        store.isFull = true;
+        await desk.finishStep(metrics(1), cost);
+        store.isFull = false;
+        await desk.finishStep(metrics(2), cost);
+        store.fullFor = 'state/distill.json';
+        await desk.finishStep(metrics(3), cost);
+        throw new EngineFailed('enough');
+      });
+
+      await expect(steps).rejects.toThrow(EngineFailed);
+      expect(Buffer.from((await store.read('metrics.jsonl')) ?? []).toString('utf8').match(/"step":\d/g)).toEqual(['"step":1', '"step":2', '"step":3']);
+      expect(store.removed.at(-1)).toBe('checkpoints/distill/3.1');
+      expect((await readTraining(store, 'distill'))?.checkpoints.map(({ step }) => step)).toEqual([2]);
+    });
   });
 });

@@ -1,3 +1,4 @@
+import { isDiskFull } from '../common/errors.js';
 import { EngineFailed, type EngineInfo } from '../engine/engine.js';
 import type { Clock } from './context.js';
 import { rateOf, type StepMetrics } from './events.js';
@@ -10,6 +11,8 @@ import { lastCheckpoint, readTraining, writeTraining, type TrainingState } from 
 
 /** Checkpoints of a stage that are kept: one to go on from, and two to fall back to. */
 export const CHECKPOINTS_KEPT = 3;
+/** Saves in a row that a full disk may cost while training goes on. */
+const SAVES_MISSED = 2;
 
 /** Whose books a desk keeps, and where. */
 export interface DeskOptions extends RestoreOptions {
@@ -27,7 +30,10 @@ export class LoopDesk {
   #steps: number;
   #account: StageAccount;
   #latest: StepMetrics | undefined;
-  #checkpointAt: number;
+  /** When, and after which step, a checkpoint was last written or tried to. */
+  #triedAt: number;
+  #triedStep: number;
+  #missed = 0;
   readonly #metrics: MetricsLog;
   readonly #opened: { readonly step: number; readonly atMs: number };
 
@@ -36,8 +42,9 @@ export class LoopDesk {
     this.#step = state?.checkpoints[0].step ?? 0;
     this.#steps = state?.steps ?? Infinity;
     this.#account = state?.checkpoints[0].account ?? NO_COST;
-    this.#checkpointAt = options.clock();
-    this.#opened = { step: this.#step, atMs: this.#checkpointAt };
+    this.#triedAt = options.clock();
+    this.#triedStep = this.#step;
+    this.#opened = { step: this.#step, atMs: this.#triedAt };
     this.#metrics = new MetricsLog(options.store);
   }
 
@@ -77,18 +84,18 @@ export class LoopDesk {
     return this.#account;
   }
 
-  /** Books a finished step, and writes a checkpoint when one is due. */
+  /** Books a finished step, and writes a checkpoint when one is due. @throws the disk's error when it is full for the third such time in a row. */
   async finishStep(metrics: StepMetrics, cost: StageAccount): Promise<void> {
     this.#step = metrics.step;
     this.#latest = metrics;
     this.#account = addCosts(this.#account, cost);
     await this.#metrics.add(metrics);
     this.#report(metrics);
-    if (metrics.step < this.#steps && this.#isDue()) await this.#commit();
+    if (metrics.step < this.#steps && this.#isDue()) await this.#commitOrMiss();
   }
 
   /**
-   * Runs a loop to its end; if it is stopped, or the teacher fails it, what was finished is kept in a checkpoint first.
+   * Runs a loop to its end; if it is stopped, or the teacher fails it, what was finished is kept in a checkpoint first, where the disk has room for it.
    * @param steps of the whole stage, >= 1.
    */
   async attend(steps: number, loop: () => Promise<void>): Promise<void> {
@@ -97,7 +104,7 @@ export class LoopDesk {
     try {
       await loop();
     } catch (error) {
-      if (!(error instanceof EngineFailed) && this.#step > this.#committedStep) await this.#commit();
+      if (!(error instanceof EngineFailed) && !isDiskFull(error) && this.#step > this.#committedStep) await this.#commitOrMiss();
       throw error;
     }
     await this.#commit();
@@ -116,25 +123,51 @@ export class LoopDesk {
 
   #isDue(): boolean {
     const { every, clock } = this.options;
-    if (every.kind === 'time') return clock() - this.#checkpointAt >= every.everyMs;
-    return this.#step - this.#committedStep >= every.every;
+    if (every.kind === 'time') return clock() - this.#triedAt >= every.everyMs;
+    return this.#step - this.#triedStep >= every.every;
   }
 
-  /** A checkpoint is committed by the state file that names it; those that it no longer names go afterwards. */
+  /** A full disk costs steps if the run dies, but need not end it: it may have room again at the next save. */
+  async #commitOrMiss(): Promise<void> {
+    try {
+      await this.#commit();
+      this.#missed = 0;
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      this.#missed++;
+      const { stage, onEvent } = this.options;
+      if (this.#missed === 1) onEvent({ kind: 'save_failed', stage, step: this.#step, code: error.code, message: error.message });
+      if (this.#missed > SAVES_MISSED) throw error;
+    }
+  }
+
+  /** A checkpoint is committed by the state file that names it; those that it no longer names go afterwards. One that a full disk kept from its name goes too. */
   async #commit(): Promise<void> {
     const { store, student, stage, epoch, clock, onEvent } = this.options;
     const name = `checkpoints/${stage}/${this.#step}.${epoch}`;
+    this.#triedAt = clock();
+    this.#triedStep = this.#step;
+    await this.#metrics.flush();
     await store.remove(name);
     const { bytes, step: engine_step } = await student.save({ name, dir: store.path(name) });
     const engine = describeEngine(await (await student.current()).describe());
     const checkpoints = [{ name, step: this.#step, engine_step, engine, bytes, account: this.#account }, ...(this.#state?.checkpoints ?? [])];
     const finished = this.#step === this.#steps || this.#state?.finished === true;
-    this.#state = { steps: this.#steps, finished, checkpoints: checkpoints.slice(0, CHECKPOINTS_KEPT) };
-    await writeTraining(store, stage, this.#state);
-    this.#checkpointAt = clock();
+    await this.#adopt({ steps: this.#steps, finished, checkpoints: checkpoints.slice(0, CHECKPOINTS_KEPT) });
     const expired = checkpoints.slice(CHECKPOINTS_KEPT).map((checkpoint) => checkpoint.name);
     onEvent({ kind: 'checkpoint', stage, step: this.#step, name, bytes, ...(this.#latest && { metrics: this.#latest }), expired });
     for (const old of expired) await store.remove(old);
+  }
+
+  async #adopt(state: TrainingState): Promise<void> {
+    const { store, stage } = this.options;
+    try {
+      await writeTraining(store, stage, state);
+    } catch (error) {
+      if (isDiskFull(error)) await store.remove(state.checkpoints[0].name);
+      throw error;
+    }
+    this.#state = state;
   }
 }
 

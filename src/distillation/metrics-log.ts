@@ -1,3 +1,4 @@
+import { isDiskFull } from '../common/errors.js';
 import type { StepMetrics } from './events.js';
 import type { RunStore } from './store.js';
 
@@ -5,11 +6,26 @@ const FILE = 'metrics.jsonl';
 
 /** `metrics.jsonl`: a record for each step, in the order in which they were taken. */
 export class MetricsLog {
+  /** Records that a full disk keeps back. */
+  #unwritten = '';
+
   constructor(private readonly store: RunStore) {}
 
-  /** Adds a record; it is durable on return. */
+  /** Adds a record. It is durable on return, or, where the disk is full, after a `flush` that finds room. */
   async add(metrics: StepMetrics): Promise<void> {
-    await this.store.append(FILE, Buffer.from(`${JSON.stringify(metrics)}\n`));
+    this.#unwritten += `${JSON.stringify(metrics)}\n`;
+    try {
+      await this.flush();
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+    }
+  }
+
+  /** Every record added so far is durable on return. */
+  async flush(): Promise<void> {
+    if (this.#unwritten === '') return;
+    await this.store.append(FILE, Buffer.from(this.#unwritten));
+    this.#unwritten = '';
   }
 
   /** Forgets a stage's records from a step on, which will be taken again, and a last line that a crash cut off. */

@@ -7,7 +7,7 @@ export abstract class RunStore {
   abstract read(name: string): Promise<Uint8Array | undefined>;
   /** Replaces the file whole: after a crash it holds the old bytes or the new ones, never a mixture; durable on return. */
   abstract write(name: string, bytes: Uint8Array): Promise<void>;
-  /** Adds bytes at the end, creating the file; durable on return. After a crash a part of them may be there. */
+  /** Adds bytes at the end, creating the file; durable on return. After a crash a part of them may be there, after a failure none. */
   abstract append(name: string, bytes: Uint8Array): Promise<void>;
   /** Names of all committed files whose name begins with `prefix`, ascending by code point. */
   abstract list(prefix: string): Promise<string[]>;

@@ -1,4 +1,4 @@
-import { lstat, open, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { lstat, open, readFile, readdir, rename, rm, truncate } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { makeDirectory, makeDirectoryNow, syncPath } from '../common/durable.js';
 import { isPlace } from './places.js';
@@ -42,11 +42,13 @@ export class DirectoryStore {
 
   async append(name: string, bytes: Uint8Array): Promise<void> {
     const target = this.#place(name);
+    const before = await sizeOf(target);
     try {
       await makeDirectory(dirname(target));
       await writeDurably(target, 'a', bytes);
       await syncPath(dirname(target));
     } catch (cause) {
+      await truncate(target, before).catch(() => undefined); // a part of the bytes may be there, and would stand before those of the next try
       throw diskError(cause, name);
     }
   }
@@ -72,7 +74,11 @@ export class DirectoryStore {
 
   path(name: string): string {
     const place = this.#place(name);
-    makeDirectoryNow(dirname(place));
+    try {
+      makeDirectoryNow(dirname(place));
+    } catch (cause) {
+      throw diskError(cause, name);
+    }
     return place;
   }
 
@@ -112,11 +118,18 @@ async function syncTree(directory: string): Promise<void> {
 }
 
 async function exists(path: string): Promise<boolean> {
+  return (await found(path)) !== undefined;
+}
+
+async function sizeOf(path: string): Promise<number> {
+  return (await found(path))?.size ?? 0;
+}
+
+async function found(path: string) {
   try {
-    await lstat(path);
-    return true;
+    return await lstat(path);
   } catch (cause) {
-    if (codeOf(cause) === 'ENOENT') return false;
+    if (codeOf(cause) === 'ENOENT') return undefined;
     throw cause;
   }
 }

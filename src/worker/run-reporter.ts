@@ -42,6 +42,8 @@ export class RunReporter {
         return this.push(() => reports.checkpoint(claim, event));
       case 'quarantined':
         return this.push(() => reports.quarantine(claim, event));
+      case 'save_failed':
+        return this.push(() => reports.event(claim, { level: 'warn', type: 'checkpoint.failed', message: event.message, data: { step: event.step, code: event.code } }));
       case 'samples':
         return this.push(() => reports.samples(claim, event.label, event.samples));
       case 'check':

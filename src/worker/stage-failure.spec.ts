@@ -3,6 +3,7 @@ import { Aborted, AppError } from '../common/errors.js';
 import { DatabaseBusy } from '../database/database.errors.js';
 import { NoValidCheckpoint } from '../distillation/distillation.errors.js';
 import { EngineFailed, GradientNotFinite, WriteFailed } from '../engine/engine.js';
+import { fromWire } from '../engine/host/wire-errors.js';
 import { DiskFull } from '../storage/storage.errors.js';
 import { isStopped, outcomeOf } from './stage-failure.js';
 
@@ -48,6 +49,9 @@ describe('outcomeOf', () => {
   });
 
   it('lets a run wait for what is not its fault', () => {
-    expect(outcomeOf(new DiskFull('no room'))).toEqual({ kind: 'paused', cause: { code: 'storage.disk_full', message: 'no room', param: null } });
+    const pause = { kind: 'paused', cause: { code: 'storage.disk_full', message: 'no room', param: null } };
+
+    expect(outcomeOf(new DiskFull('no room'))).toEqual(pause);
+    expect(outcomeOf(fromWire({ code: 'model_files.disk_full', kind: 'unavailable', message: 'no room' }))).toEqual(pause);
   });
 });

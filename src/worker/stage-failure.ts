@@ -1,16 +1,16 @@
-import { Aborted, AppError } from '../common/errors.js';
+import { Aborted, AppError, isDiskFull } from '../common/errors.js';
 import { EngineFailed } from '../engine/engine.js';
 import type { ClaimOutcome, FailureClass, StageFailure } from '../runs/stage-ledger.service.js';
 import type { Hold } from './hold.js';
 
 const LONGEST_MESSAGE = 4_000;
-/** Failures that are not the run's: it pauses, and goes on where it stopped once the cause is gone. */
-const PAUSING = new Set(['storage.disk_full']);
+/** The one code of every full disk, whoever met it. */
+const DISK_FULL = 'storage.disk_full';
 
-/** What is to become of a stage whose work ended in an error. */
+/** What is to become of a stage whose work ended in an error. A full disk is not the run's fault: it pauses, and goes on where it stopped once there is room. */
 export function outcomeOf(error: unknown): ClaimOutcome {
   const failure = failureOf(error);
-  return PAUSING.has(failure.code) ? { kind: 'paused', cause: failure } : { kind: 'failed', by: classOf(error), error: failure };
+  return isDiskFull(error) ? { kind: 'paused', cause: { ...failure, code: DISK_FULL } } : { kind: 'failed', by: classOf(error), error: failure };
 }
 
 /** Codes of what the machine around the run does: disks, rights, the database. */

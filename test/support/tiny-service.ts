@@ -51,8 +51,9 @@ export class TinyService {
     private readonly parts: { readonly postgres: TestDatabase; readonly api: RunningApi; readonly teacher: TeacherServer; readonly run: TinyRun; readonly key: string; readonly body: object },
   ) {}
 
-  static async start(): Promise<TinyService> {
-    const [postgres, queue, storeDir, run] = await Promise.all([freshDatabase(), redis(), mkdtemp(join(tmpdir(), 'limbeck-service-')), TinyRun.lay()]);
+  /** @param given the store's directory; without it, one is made. It is removed at the end. */
+  static async start(given?: string): Promise<TinyService> {
+    const [postgres, queue, storeDir, run] = await Promise.all([freshDatabase(), redis(), given ?? mkdtemp(join(tmpdir(), 'limbeck-service-')), TinyRun.lay()]);
     const teacher = await startTestTeacher({ modelDir: join(run.home, 'teacher'), modelName: 'tiny' });
     const settings = ApiSettings.parse({ databaseUrl: postgres.url, redisUrl: queue.url, redisPrefix: queue.prefix, storeDir, masterKey: MASTER_KEY, allowedTeachers: teacher.url, logLevel: 'silent', port: 0, drainMs: 0 });
     const api = await startApi(settings);
