@@ -58,6 +58,7 @@ export async function openJob(options: Omit<JobOptions, 'signal'>): Promise<Open
   }
   if (!taken && options.resume === 'resume') throw new OutDirectoryTaken(`${options.outDir} holds no run to resume; leave --resume out to start one`);
   const store = new DirectoryStore(resolve(options.outDir));
+  await store.sweep('', (_, state) => state === 'unwritten'); // of attempts that died: there is one at a time
   const teacher = await connectTeacher(spec, inputs.modelDir);
   const context: RunContext = {
     spec,

@@ -163,6 +163,17 @@ describe('LoopDesk', () => {
     expect((await readTraining(store, 'distill'))?.checkpoints.map(({ step }) => step)).toEqual([5, 4, 3]);
   });
 
+  it('sweeps checkpoints of earlier attempts that its state does not name', async () => {
+    const [store, engine] = [new PlacedStore(), new NotingEngine()];
+    await expect(take(await LoopDesk.open(options(store, engine)), 3, new EngineFailed('killed'))).rejects.toThrow();
+    for (const left of ['2.1', '4.1', '9.2', '9.3']) await store.write(`checkpoints/distill/${left}/master`, Buffer.of(1));
+    await store.write('checkpoints/align/4.1/master', Buffer.of(1));
+
+    await LoopDesk.open(options(store, engine, { epoch: 3 }));
+
+    expect(await store.list('checkpoints/')).toEqual(['checkpoints/align/4.1/master', 'checkpoints/distill/2.1/master', 'checkpoints/distill/9.3/master']);
+  });
+
   it('does not load what the engine holds already', async () => {
     const [store, engine] = [new PlacedStore(), new NotingEngine()];
     const held = options(store, engine);

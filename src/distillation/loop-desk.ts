@@ -53,12 +53,14 @@ export class LoopDesk {
     const { store, stage, student, onEvent } = options;
     const committed = await readTraining(store, stage);
     if (committed === undefined) {
+      await sweepCheckpoints(options, []);
       await options.begin();
       const fresh = new LoopDesk(options);
       await fresh.#metrics.rewind(stage, 1);
       return fresh;
     }
     const restored = await restoreNewest(options, committed);
+    await sweepCheckpoints(options, restored.checkpoints);
     const desk = new LoopDesk(options, restored);
     const { engine } = restored.checkpoints[0];
     const now = describeEngine(await (await student.current()).describe());
@@ -169,6 +171,12 @@ export class LoopDesk {
     }
     this.#state = state;
   }
+}
+
+/** Removes checkpoints of earlier attempts, whole or not, that the state file does not name. Those of later ones are none of this attempt's business. */
+async function sweepCheckpoints({ store, stage, epoch }: DeskOptions, named: TrainingState['checkpoints']): Promise<void> {
+  const kept = new Set(named.map(({ name }) => name));
+  await store.sweep(`checkpoints/${stage}`, (name, state) => Number(/\/\d+\.(\d+)$/.exec(name)?.[1] ?? Infinity) < epoch && !(state === 'written' && kept.has(name)));
 }
 
 function describeEngine({ implementation, build, threads }: EngineInfo): string {

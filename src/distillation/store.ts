@@ -15,6 +15,8 @@ export abstract class RunStore {
   abstract remove(name: string): Promise<void>;
   /** Makes a finished directory appear under another name, which must be free, in one step. */
   abstract publish(from: string, to: string): Promise<void>;
+  /** Removes what attempts that died left below a folder (`''`: anywhere). Asks of every file and directory; of one that was still being written by the name it was to get. */
+  abstract sweep(folder: string, isLeftover: (name: string, state: 'written' | 'unwritten') => boolean): Promise<void>;
   /** Where the name lies on disk, for those that write whole directories themselves (engine checkpoints, exports). Its parent exists. */
   abstract path(name: string): string;
 }

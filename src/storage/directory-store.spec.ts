@@ -69,6 +69,23 @@ describe('DirectoryStore', () => {
     await expect(store.publish('aside', 'student')).rejects.toMatchObject({ code: 'storage.name_taken' });
   });
 
+  it('sweeps what it is told to, finished or not, and nothing else', async () => {
+    await store.write('checkpoints/2.1/master', bytes('x'));
+    await store.write('checkpoints/4.1/master', bytes('x'));
+    mkdirSync(join(root, 'checkpoints', '.6.1.77-3.partial'));
+    writeFileSync(join(root, '.report.json.77.partial'), 'half');
+    writeFileSync(join(root, '.hidden'), 'of another program');
+    const asked: string[] = [];
+
+    await store.sweep('', (name, state) => {
+      asked.push(`${name} ${state}`);
+      return state === 'unwritten' || name === 'checkpoints/4.1';
+    });
+
+    expect(asked.sort()).toEqual(['checkpoints written', 'checkpoints/2.1 written', 'checkpoints/2.1/master written', 'checkpoints/4.1 written', 'checkpoints/6.1 unwritten', 'report.json unwritten']);
+    expect(readdirSync(root, { recursive: true }).sort()).toEqual(['.hidden', 'checkpoints', 'checkpoints/2.1', 'checkpoints/2.1/master']);
+  });
+
   it('says the disk is full, keeps the old file and leaves nothing half written', async () => {
     await store.write('report.json', bytes('old'));
     symlinkSync('/dev/full', join(root, `.report.json.${process.pid}.partial`));

@@ -4,6 +4,9 @@ import { makeDirectory, makeDirectoryNow, syncPath } from '../common/durable.js'
 import { isPlace } from './places.js';
 import { DiskFull, NameRefused, NameTaken } from './storage.errors.js';
 
+/** How files and directories are called while they are written, here and in model-files: the name they will get, process, counter. */
+const UNWRITTEN = /^\.(.+?)\.\d+(?:-\d+)?\.partial$/;
+
 /**
  * A run's files in one directory; the directory-backed `RunStore` of the distillation core, whose contract it keeps. Files still being
  * written begin with a dot and are never listed.
@@ -70,6 +73,17 @@ export class DirectoryStore {
     await syncTree(this.#place(from));
     await rename(this.#place(from), target);
     await syncPath(dirname(target));
+  }
+
+  async sweep(folder: string, isLeftover: (name: string, state: 'written' | 'unwritten') => boolean): Promise<void> {
+    const directory = folder === '' ? this.#root : this.#place(folder);
+    for (const entry of await entriesOf(directory)) {
+      const [, unwritten] = UNWRITTEN.exec(entry.name) ?? [];
+      const name = (folder === '' ? '' : `${folder}/`) + (unwritten ?? entry.name);
+      if (!isPlace(name)) continue;
+      if (isLeftover(name, unwritten === undefined ? 'written' : 'unwritten')) await rm(join(directory, entry.name), { recursive: true, force: true });
+      else if (entry.isDirectory() && unwritten === undefined) await this.sweep(name, isLeftover);
+    }
   }
 
   path(name: string): string {

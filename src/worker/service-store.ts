@@ -28,10 +28,13 @@ export class ServiceStore extends RunStore {
     super();
   }
 
-  /** @param dir the run's directory; made when the first file is written. */
+  /** Sweeps what earlier claims of the stage wrote and no row names. @param dir the run's directory; made when the first file is written. */
   static async open(dir: string, files: FileRows, claim: Claim): Promise<ServiceStore> {
     const rows = await files.list(claim);
-    return new ServiceStore(new DirectoryStore(dir), files, claim, new Map(rows.map((row) => [row.name, row])));
+    const store = new ServiceStore(new DirectoryStore(dir), files, claim, new Map(rows.map((row) => [row.name, row])));
+    const earlier = new RegExp(`\\.${claim.stage}-(\\d+)-\\d+$`);
+    await store.sweep('', (place) => Number(earlier.exec(place)?.[1] ?? Infinity) < claim.epoch); // a late worker must not take what its successor writes
+    return store;
   }
 
   /** @throws FileDamaged when the bytes are not those that were committed. */
@@ -75,6 +78,13 @@ export class ServiceStore extends RunStore {
     await this.disk.publish(from, place);
     const files = (await this.disk.list(`${place}/`)).map((file) => this.describe(file, to + file.slice(place.length)));
     await this.commit(await Promise.all(files));
+  }
+
+  /** Of places, whatever `isLeftover` says of those that a row names: they stay. */
+  async sweep(folder: string, isLeftover: Parameters<RunStore['sweep']>[1]): Promise<void> {
+    const places = [...this.rows.values()].map(({ place }) => place);
+    const isNamed = (at: string): boolean => places.some((place) => place === at || place.startsWith(`${at}/`));
+    await this.disk.sweep(folder, (place, state) => isLeftover(place, state) && (state === 'unwritten' || !isNamed(place)));
   }
 
   /** Of a committed directory, where its files lie; else the place of that name, for those that write directories themselves. */

@@ -32,6 +32,14 @@ export class MemoryStore extends RunStore {
     }
   }
 
+  async sweep(folder: string, isLeftover: Parameters<RunStore['sweep']>[1]): Promise<void> {
+    for (const file of [...this.files.keys()]) {
+      const parts = file.split('/');
+      const names = parts.map((_, index) => parts.slice(0, index + 1).join('/')).filter((name) => folder === '' || name.startsWith(`${folder}/`));
+      if (names.some((name) => isLeftover(name, 'written'))) this.files.delete(file);
+    }
+  }
+
   path(name: string): string {
     throw new Error(`${name} has no place on disk`);
   }
