@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RunReport } from '../../src/distillation/report.js';
@@ -60,5 +60,7 @@ describe('limbeck distill killed at the boundaries of its saves', () => {
 
     expect(last.report?.student_sha256).toBe(undisturbed.student_sha256);
     expect(await stepsOf('killed')).toEqual(await stepsOf('undisturbed'));
+    expect((await readdir(join(tiny.dir, 'killed'), { recursive: true })).filter((name) => name.includes('.partial'))).toEqual([]);
+    for (const stage of ['distill', 'align']) expect(await readdir(join(tiny.dir, 'killed/checkpoints', stage))).toHaveLength(3);
   });
 });

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { EngineFailed, type Engine } from '../../src/engine/engine.js';
 import type { EngineRequest } from '../../src/worker/stage-tools.js';
 import { TestTools } from './tiny-service.js';
@@ -26,6 +27,27 @@ export function dyingIn(step: number, isDue: () => boolean): Tampering {
     engine.optimStep = (settings) => {
       if (++taken === step && isDue()) return Promise.reject(new EngineFailed('the engine process was killed by SIGSEGV'));
       return optimStep(settings);
+    };
+  };
+}
+
+/** Gives an order once after the first engine's optimiser step number `step`, and begins no further one before the worker has obeyed. */
+export function orderingAfter(step: number, order: () => Promise<unknown>): Tampering {
+  let isGiven = false;
+  return (engine) => {
+    const [optimStep, forwardBackward] = [engine.optimStep.bind(engine), engine.forwardBackward.bind(engine)];
+    let taken = 0;
+    engine.optimStep = (settings) => {
+      taken++;
+      return optimStep(settings);
+    };
+    engine.forwardBackward = async (batch, loss, normalizer, signal) => {
+      if (taken === step && !isGiven) {
+        isGiven = true;
+        await order();
+        if (signal && !signal.aborted) await once(signal, 'abort');
+      }
+      return forwardBackward(batch, loss, normalizer, signal);
     };
   };
 }

@@ -115,6 +115,7 @@ describe('a checkpoint that is not whole is refused and the engine stays as it w
     ['a file cut short', (checkpoint) => truncate(join(checkpoint, 'v.safetensors'), 500), /v\.safetensors has 500 bytes/],
     ['a flipped bit', flipLastByte, /master\.safetensors is damaged/],
     ['no manifest', (checkpoint) => rm(join(checkpoint, 'checkpoint.json')), /checkpoint\.json cannot be read/],
+    ['a manifest of an older format', toOlderFormat, /not the manifest of a checkpoint of this version/],
     ['a manifest that is no JSON', (checkpoint) => writeFile(join(checkpoint, 'checkpoint.json'), '{'), /not the manifest/],
   ];
 
@@ -123,6 +124,11 @@ describe('a checkpoint that is not whole is refused and the engine stays as it w
     const bytes = await readFile(path);
     bytes[bytes.length - 1] ^= 1;
     await writeFile(path, bytes);
+  }
+
+  async function toOlderFormat(checkpoint: string): Promise<void> {
+    const path = join(checkpoint, 'checkpoint.json');
+    await writeFile(path, (await readFile(path, 'utf8')).replace('"format": 1', '"format": 0'));
   }
 
   test.each(harm)('%s', async (_name, spoil, message) => {
