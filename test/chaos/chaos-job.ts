@@ -31,6 +31,11 @@ export class ChaosJob {
     readonly id: string,
   ) {}
 
+  /** A job that was submitted otherwise. */
+  static of(service: ChaosService, id: string): ChaosJob {
+    return new ChaosJob(service, id);
+  }
+
   /** Registers model, files and teacher once for all jobs of a service. */
   static async inputs(service: ChaosService, teacherUrl = service.teacher.url): Promise<RegisteredInputs> {
     const client = service.client();

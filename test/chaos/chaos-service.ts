@@ -18,6 +18,8 @@ import { ChaosWorker } from './chaos-worker.js';
 
 /** Every duration of ownership, shrunk: what is a minute in production is three seconds here. */
 export const SHRUNK = { leaseMs: 3_000, renewMs: 750, sweepMs: 500, heartbeatMs: 500, databaseRetryMs: 100, metricsFlushMs: 100, shutdownMs: 10_000 } as const;
+/** What tells a run that crashes by itself from one that is killed on purpose; off, or the suite would meet it by design. */
+const KILLS_ARE_MEANT = { restartsPerDay: 10_000, crashLoopFailures: 10_000, trainerRetries: 10_000 } as const;
 /** How long what is away stays away. */
 export const OUTAGE_MS = 2 * SHRUNK.leaseMs;
 
@@ -88,7 +90,7 @@ export class ChaosService {
   /** Starts a worker with a device of its own. @param variables beside its settings, such as those of an injected fault. */
   async startWorker(change: Partial<WorkerSettingsInput> = {}, variables: Readonly<Record<string, string>> = {}): Promise<ChaosWorker> {
     const name = `worker-${this.nextWorker++}`;
-    const settings = { ...this.common, ...SHRUNK, databaseUrl: this.postgres.urls.worker, engine: 'native' as const, threads: 1, probePort: 0, nodeName: name, device: `chaos-${process.pid}-${name}`, collectSlots: 2, ...change };
+    const settings = { ...this.common, ...SHRUNK, ...KILLS_ARE_MEANT, databaseUrl: this.postgres.urls.worker, engine: 'native' as const, threads: 1, probePort: 0, nodeName: name, device: `chaos-${process.pid}-${name}`, collectSlots: 2, ...change };
     const worker = await ChaosWorker.start(name, this.parts.workerEntry, { PATH: process.env.PATH ?? '', ...serviceEnvironment(settings), ...variables });
     this.workers.push(worker);
     return worker;

@@ -54,6 +54,12 @@ export class ChaosWorker {
     return this.child.exitCode;
   }
 
+  /** Whether it takes no more stages. */
+  async isDraining(): Promise<boolean> {
+    const { parts } = (await (await fetch(`http://127.0.0.1:${this.probePort}/health/ready`)).json()) as { readonly parts: { readonly process: string } };
+    return parts.process === 'draining';
+  }
+
   /** Writes of this process that the fence refused. */
   async fencedWrites(): Promise<number> {
     const text = await (await fetch(`http://127.0.0.1:${this.probePort}/metrics`)).text();
