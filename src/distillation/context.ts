@@ -32,6 +32,8 @@ export interface RunContext {
   /** Bytes free where the store lies, likewise. */
   readonly freeDiskBytes?: number;
   readonly onEvent: (event: RunEvent) => void;
+  /** Everything told so far is durable when it resolves; what it throws fails the commit that waits for it. Left out where what is told need not last. */
+  readonly settled?: () => Promise<void>;
   /** Counts the attempts on this store, >= 1; greater than that of every attempt before. Names of checkpoints carry it. */
   readonly epoch: number;
 }

@@ -107,6 +107,20 @@ describe('LoopDesk', () => {
     expect(engine.loaded).toEqual([{ dir: '/checkpoints/distill/5.1', step: 0 }]);
   });
 
+  it('commits a checkpoint only when what its steps told is settled, and none when that fails', async () => {
+    const [store, engine] = [new PlacedStore(), new NotingEngine()];
+    const committed: (number | undefined)[] = [];
+    const settled = async (): Promise<void> => {
+      committed.push((await readTraining(store, 'distill'))?.checkpoints[0].step);
+      if (committed.length === 3) throw new Error('not stored');
+    };
+
+    await expect(take(await LoopDesk.open(options(store, engine, { settled })), 5)).rejects.toThrow('not stored');
+
+    expect(committed).toEqual([undefined, 2, 4]);
+    expect((await readTraining(store, 'distill'))?.checkpoints.map(({ step }) => step)).toEqual([4, 2]);
+  });
+
   it('writes checkpoints by the clock', async () => {
     const [store, engine] = [new PlacedStore(), new NotingEngine()];
     let minutes = 0;

@@ -19,6 +19,8 @@ export interface DeskOptions extends RestoreOptions {
   readonly every: CheckpointInterval;
   readonly clock: Clock;
   readonly epoch: number;
+  /** As in `RunContext`: what the steps told must last before a checkpoint says that they are never taken again. */
+  readonly settled?: () => Promise<void>;
   /** Brings the engine to where the stage begins; called when it has no checkpoint yet. */
   readonly begin: () => Promise<unknown>;
 }
@@ -145,7 +147,7 @@ export class LoopDesk {
 
   /** A checkpoint is committed by the state file that names it; those that it no longer names go afterwards. One that a full disk kept from its name goes too. */
   async #commit(): Promise<void> {
-    const { store, student, stage, epoch, clock, onEvent } = this.options;
+    const { store, student, stage, epoch, clock, onEvent, settled } = this.options;
     const name = `checkpoints/${stage}/${this.#step}.${epoch}`;
     this.#triedAt = clock();
     this.#triedStep = this.#step;
@@ -155,6 +157,7 @@ export class LoopDesk {
     const engine = describeEngine(await (await student.current()).describe());
     const checkpoints = [{ name, step: this.#step, engine_step, engine, bytes, account: this.#account }, ...(this.#state?.checkpoints ?? [])];
     const finished = this.#step === this.#steps || this.#state?.finished === true;
+    await settled?.();
     await this.#adopt({ steps: this.#steps, finished, checkpoints: checkpoints.slice(0, CHECKPOINTS_KEPT) });
     const expired = checkpoints.slice(CHECKPOINTS_KEPT).map((checkpoint) => checkpoint.name);
     onEvent({ kind: 'checkpoint', stage, step: this.#step, name, bytes, ...(this.#latest && { metrics: this.#latest }), expired });

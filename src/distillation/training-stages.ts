@@ -73,8 +73,8 @@ async function finishedBefore(ground: Ground, stage: TrainingStage): Promise<Sta
   return last && skip(ground, stage, last.account);
 }
 
-function deskOptions({ store, student, plan, clock, epoch, onEvent }: Ground, stage: TrainingStage, begin: DeskOptions['begin']): DeskOptions {
-  return { store, student, stage, every: checkpointInterval(plan.checkpoint_every), clock, epoch, onEvent, begin };
+function deskOptions({ store, student, plan, clock, epoch, onEvent, settled }: Ground, stage: TrainingStage, begin: DeskOptions['begin']): DeskOptions {
+  return { store, student, stage, every: checkpointInterval(plan.checkpoint_every), clock, epoch, onEvent, settled, begin };
 }
 
 function skip({ onEvent }: Ground, stage: TrainingStage, account: StageAccount): StageAccount {

@@ -7,14 +7,18 @@ export interface Patience {
   readonly until: AbortSignal;
 }
 
+/** Whether a write may succeed later as it is. */
+export function mayPass(error: unknown): boolean {
+  return error instanceof DatabaseUnavailable || error instanceof DatabaseBusy;
+}
+
 /** Does `work` again for as long as the database cannot be asked or is too busy. Give it only what may happen twice. @throws what `work` threw last once `until` fires. */
 export async function patiently<Result>(work: () => Promise<Result>, { retryMs, until }: Patience): Promise<Result> {
   for (;;) {
     try {
       return await work();
     } catch (error) {
-      const mayPass = error instanceof DatabaseUnavailable || error instanceof DatabaseBusy;
-      if (!mayPass || until.aborted) throw error;
+      if (!mayPass(error) || until.aborted) throw error;
     }
     await sleep(retryMs, undefined, { signal: until }).catch(() => undefined);
   }

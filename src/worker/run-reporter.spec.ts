@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { DatabaseBusy, DatabaseUnavailable } from '../database/database.errors.js';
 import type { RunEvent } from '../distillation/events.js';
+import { FencedOut } from '../runs/stage-ledger.service.js';
 import { RunReporter, type ReporterOptions } from './run-reporter.js';
 
 const claim = { runId: 'ftjob-1', stageId: 7, stage: 'distill', epoch: 3, leaseMs: 60_000 } as const;
@@ -72,6 +74,38 @@ it('tells everything else in order', async () => {
   await reporter.close();
 
   expect(told).toEqual(['check.warned memory: little', 'warning careful', 'checkpoint.loaded distill goes on at step 4', 'quarantine bad', 'samples before']);
+});
+
+it('is settled once what was told before is written', async () => {
+  let letGo: () => void = () => undefined;
+  write = async (work) => {
+    await new Promise<void>((resolve) => (letGo = resolve));
+    await work();
+  };
+  reporter.onEvent(step(1));
+
+  const settled = reporter.settled().then(() => told.push('settled'));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(told).toEqual([]);
+  letGo();
+  await settled;
+
+  expect(told).toEqual([`metrics ${Array(7).fill(1).join(',')}`, 'settled']);
+});
+
+it.each([new DatabaseUnavailable(undefined), new DatabaseBusy(undefined), new FencedOut(claim)])('is never settled after $code ended the tries of a write', async (failure) => {
+  write = vi.fn<ReporterOptions['write']>((work) => work()).mockRejectedValueOnce(failure);
+  [step(1), step(2)].forEach(reporter.onEvent);
+
+  await expect(reporter.settled()).rejects.toBe(failure);
+  await expect(reporter.settled()).rejects.toBe(failure);
+});
+
+it('is settled although a report was refused for what it is', async () => {
+  write = vi.fn<ReporterOptions['write']>((work) => work()).mockRejectedValueOnce(new Error('not storable'));
+  reporter.onEvent(step(1));
+
+  await expect(reporter.settled()).resolves.toBeUndefined();
 });
 
 it('has written everything when it is closed, and goes on after a write that failed', async () => {

@@ -1,7 +1,8 @@
 import type { RunEvent } from '../distillation/events.js';
-import type { Claim } from '../runs/stage-ledger.service.js';
+import { FencedOut, type Claim } from '../runs/stage-ledger.service.js';
 import type { StageProgress, StageReports } from '../runs/stage-reports.service.js';
 import { MetricBuffer } from './metric-buffer.js';
+import { mayPass } from './patience.js';
 
 /** What a reporter works with. */
 export interface ReporterOptions {
@@ -21,6 +22,7 @@ export class RunReporter {
   private readonly timer: NodeJS.Timeout;
   private newest: StageProgress | undefined;
   private written: Promise<void> = Promise.resolve();
+  private givenUp: { readonly error: unknown } | undefined;
 
   constructor(private readonly options: ReporterOptions) {
     this.metrics = new MetricBuffer(options.flushPoints);
@@ -58,6 +60,17 @@ export class RunReporter {
     }
   };
 
+  /**
+   * Everything told so far is written, or was refused for what it is, when this resolves: a step is committed behind its points, and training that is
+   * faster than they are stored waits here, so that no more of them is held than one checkpoint interval measures.
+   * @throws what ended the tries of a write that could have succeeded; FencedOut.
+   */
+  readonly settled = async (): Promise<void> => {
+    this.flush();
+    await this.written;
+    if (this.givenUp) throw this.givenUp.error;
+  };
+
   /** Everything told so far is written, or has failed, when this returns; then the reporter is done. */
   async close(): Promise<void> {
     clearInterval(this.timer);
@@ -75,7 +88,12 @@ export class RunReporter {
 
   private push(work: () => Promise<void>): void {
     const { write, onUnwritten } = this.options;
-    this.written = this.written.then(() => write(work)).catch(onUnwritten);
+    this.written = this.written
+      .then(() => write(work))
+      .catch((error: unknown) => {
+        if (mayPass(error) || error instanceof FencedOut) this.givenUp ??= { error };
+        onUnwritten(error);
+      });
   }
 }
 

@@ -11,7 +11,7 @@ import { StageInputs } from './stage-inputs.js';
 import { StageTools } from './stage-tools.js';
 
 /** The claim's parts of a stage's context. */
-export interface StageSurroundings extends Pick<RunContext, 'store' | 'epoch' | 'onEvent'> {
+export interface StageSurroundings extends Pick<RunContext, 'store' | 'epoch' | 'onEvent' | 'settled'> {
   /** Fires when engines are to be killed. */
   readonly killSignal: AbortSignal;
 }

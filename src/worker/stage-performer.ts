@@ -31,7 +31,7 @@ export class StagePerformer {
     const { metricsFlushMs: flushMs, metricsFlushPoints: flushPoints } = this.settings;
     const reporter = new RunReporter({ claim, reports: this.reports, write: (work) => hold.patiently(work), flushMs, flushPoints, onUnwritten });
     try {
-      const { context, close } = await this.contexts.open(task, { store, epoch: claim.epoch, onEvent: reporter.onEvent, killSignal });
+      const { context, close } = await this.contexts.open(task, { store, epoch: claim.epoch, onEvent: reporter.onEvent, settled: reporter.settled, killSignal });
       const outcome = await performStage(claim.stage, context, stopSignal).finally(close);
       return { kind: 'succeeded', ...outcome, ...(outcome.report && { studentDir: store.path('student') }) };
     } finally {
