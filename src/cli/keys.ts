@@ -7,12 +7,12 @@ import { ApiKeyName } from '../auth/api-keys.schema.js';
 import { AuthService } from '../auth/auth.service.js';
 import { cliSettings } from '../config/cli-settings.js';
 import { keyStoreFromEnvironment } from '../config/key-store-settings.js';
-import { createDataSource } from '../database/data-source.js';
-import { Database } from '../database/database.js';
+import type { Database } from '../database/database.js';
 import { openSecrets } from '../embedded/secrets.js';
 import { readRecord } from '../embedded/service-record.js';
 import { SCOPES, type Scope } from '../http/scopes.js';
 import { ArgumentInvalid } from './failure.js';
+import { withDatabase } from './service-database.js';
 
 interface KeysFlags {
   readonly data?: string;
@@ -25,7 +25,6 @@ interface CreateFlags extends KeysFlags {
 
 const DAY_SECONDS = 86_400;
 const LISTED = 1_000;
-const ONE_CONNECTION = { poolSize: 1, statementMs: 30_000, connectMs: 5_000 };
 
 /** `keys …`: API keys, made and revoked in the database itself: no key is needed to make the first one. */
 export function addKeyCommands(program: Command): void {
@@ -60,13 +59,8 @@ export function addKeyCommands(program: Command): void {
 }
 
 async function withKeys<Result>(dataDir: string | undefined, work: (store: { auth: AuthService; database: Database }) => Promise<Result>): Promise<Result> {
-  const { databaseUrl: url, masterKey } = keyStore(dataDir);
-  const database = new Database(await createDataSource({ url, ...ONE_CONNECTION }).initialize());
-  try {
-    return await work({ database, auth: AuthService.over(database, masterKey) });
-  } finally {
-    await database.onApplicationShutdown();
-  }
+  const { databaseUrl, masterKey } = keyStore(dataDir);
+  return withDatabase(databaseUrl, (database) => work({ database, auth: AuthService.over(database, masterKey) }));
 }
 
 /** @throws ArgumentInvalid when neither the environment nor a running service tells where the keys are. */

@@ -3,6 +3,7 @@ import { addBenchCommand } from './bench/bench.js';
 import { addDemoCommand } from './demo/demo.js';
 import { addDistillCommand } from './distill.js';
 import { addFileCommands } from './files.js';
+import { addGcCommand } from './gc.js';
 import { addJobCommands } from './jobs.js';
 import { addKeyCommands } from './keys.js';
 import { addMigrateCommand } from './migrate.js';
@@ -19,6 +20,7 @@ export function buildProgram(): Command {
   addUpCommand(program);
   addMigrateCommand(program);
   addKeyCommands(program);
+  addGcCommand(program);
   addTeacherCommands(program);
   addModelCommands(program);
   addFileCommands(program);
