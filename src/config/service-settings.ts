@@ -19,6 +19,8 @@ const common = {
   /** Longest statement. */
   databaseStatementMs: milliseconds().default(30_000),
   databaseConnectMs: milliseconds().default(5_000),
+  /** Between Postgres's looks, while a statement runs or waits, whether this process is still there: what a killed process held is free after that. */
+  databaseClientCheckMs: milliseconds().default(1_000),
   /** `redis://:password@host:port`. */
   redisUrl: z.string().regex(/^rediss?:\/\//, 'redis://:password@host:port'),
   /** Prefix of every key in Redis, so that installations can share one. */

@@ -17,10 +17,12 @@ export interface DatabaseSettings {
   readonly statementMs: number;
   /** How long a connection may take, milliseconds. */
   readonly connectMs: number;
+  /** How often Postgres looks whether this process is still there while a statement runs or waits, milliseconds; never when absent. Postgres 14 or later. */
+  readonly clientCheckMs?: number;
 }
 
 /** The pool of one process. There are no TypeORM entities: repositories speak SQL, because what decides here is one statement each. */
-export function createDataSource({ url, poolSize, statementMs, connectMs }: DatabaseSettings): DataSource {
+export function createDataSource({ url, poolSize, statementMs, connectMs, clientCheckMs }: DatabaseSettings): DataSource {
   return new DataSource({
     type: 'postgres',
     url,
@@ -28,6 +30,12 @@ export function createDataSource({ url, poolSize, statementMs, connectMs }: Data
     migrations,
     migrationsTableName: 'migrations',
     connectTimeoutMS: connectMs,
-    extra: { Client: PreparingClient, statement_timeout: statementMs, idle_in_transaction_session_timeout: statementMs, application_name: 'limbeck' },
+    extra: {
+      Client: PreparingClient,
+      statement_timeout: statementMs,
+      idle_in_transaction_session_timeout: statementMs,
+      application_name: 'limbeck',
+      ...(clientCheckMs !== undefined && { options: `-c client_connection_check_interval=${clientCheckMs}` }),
+    },
   });
 }

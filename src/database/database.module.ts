@@ -5,7 +5,7 @@ import { createDataSource } from './data-source.js';
 import { Database, named } from './database.js';
 import { DatabaseListener } from './listener.js';
 
-type Settings = Pick<ApiSettings, 'databaseUrl' | 'databasePoolSize' | 'databaseStatementMs' | 'databaseConnectMs'>;
+type Settings = Pick<ApiSettings, 'databaseUrl' | 'databasePoolSize' | 'databaseStatementMs' | 'databaseConnectMs' | 'databaseClientCheckMs'>;
 
 const RETRY_MS = 500;
 
@@ -13,11 +13,12 @@ const RETRY_MS = 500;
 @Global()
 @Module({})
 export class DatabaseModule {
-  static of({ databaseUrl: url, databasePoolSize: poolSize, databaseStatementMs: statementMs, databaseConnectMs: connectMs }: Settings): DynamicModule {
+  static of(settings: Settings): DynamicModule {
+    const { databaseUrl: url, databasePoolSize: poolSize, databaseStatementMs: statementMs, databaseConnectMs: connectMs, databaseClientCheckMs: clientCheckMs } = settings;
     return {
       module: DatabaseModule,
       providers: [
-        { provide: DataSource, useFactory: () => named(createDataSource({ url, poolSize, statementMs, connectMs }).initialize()) },
+        { provide: DataSource, useFactory: () => named(createDataSource({ url, poolSize, statementMs, connectMs, clientCheckMs }).initialize()) },
         { provide: DatabaseListener, useFactory: () => new DatabaseListener({ url, connectMs, retryMs: RETRY_MS }) },
         Database,
       ],
