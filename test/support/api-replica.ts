@@ -1,0 +1,52 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { serviceEnvironment, type ApiSettingsInput } from '../../src/config/service-settings.js';
+import { freePort } from '../../src/embedded/free-port.js';
+import { compiled } from './compiled.js';
+
+/** One API of several, as a process of its own at an address that stays its own; killed without warning and started again. */
+export class ApiReplica {
+  private child: ChildProcess | undefined;
+
+  private constructor(
+    private readonly settings: ApiSettingsInput,
+    readonly port: number,
+  ) {}
+
+  /** Starts it; returns when it serves. */
+  static async start(settings: ApiSettingsInput): Promise<ApiReplica> {
+    const replica = new ApiReplica(settings, await freePort());
+    await replica.restart();
+    return replica;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** Its process, while there is one. */
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
+  async restart(): Promise<void> {
+    const environment = { PATH: process.env.PATH, ...serviceEnvironment({ ...this.settings, port: this.port }) };
+    const child = fork(await compiled('src/main.api.ts'), [], { env: environment, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    this.child = child;
+    const ended = once(child, 'exit').then(([status]) => {
+      throw new Error(`the API ended with ${status} instead of serving`);
+    });
+    await Promise.race([once(child, 'message'), ended]);
+    ended.catch(() => undefined); // it may end from now on
+  }
+
+  /** Kills it with SIGKILL; returns when it is gone. */
+  async kill(): Promise<void> {
+    const { child } = this;
+    this.child = undefined;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+  }
+}
