@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AuthService } from '../../src/auth/auth.service.js';
-import { ApiSettings, WorkerSettings, type WorkerSettingsInput } from '../../src/config/service-settings.js';
+import { ApiSettings, WorkerSettings, type ApiSettingsInput, type WorkerSettingsInput } from '../../src/config/service-settings.js';
 import { createDataSource } from '../../src/database/data-source.js';
 import { Database } from '../../src/database/database.js';
 import { ReferenceEngine } from '../../src/engine/reference/reference-engine.js';
@@ -63,6 +63,18 @@ export class TinyService {
     return new TinyService(database, storeDir, queue, { postgres, api, teacher, run, key, body });
   }
 
+  /** Settings of another API of the same service. */
+  apiSettings(): ApiSettingsInput {
+    const { postgres, teacher } = this.parts;
+    return { databaseUrl: postgres.url, redisUrl: this.queue.url, redisPrefix: this.queue.prefix, storeDir: this.storeDir, masterKey: MASTER_KEY, allowedTeachers: teacher.url, logLevel: 'silent', drainMs: 0 };
+  }
+
+  /** Body of a submission, some fields of `method.distillation` changed. */
+  submission(change: object = {}): object {
+    const { method, ...rest } = this.parts.body as { method: { distillation: object } };
+    return { ...rest, method: { ...method, distillation: { ...method.distillation, ...change } } };
+  }
+
   /** Settings of a worker with short times and a worker's rights in the database. */
   workerSettings(change: Partial<WorkerSettingsInput> = {}): WorkerSettingsInput {
     const { postgres, teacher } = this.parts;
@@ -87,9 +99,7 @@ export class TinyService {
 
   /** Submits the tiny job, some fields of `method.distillation` changed. @returns its id. */
   async submit(change: object = {}, query = ''): Promise<string> {
-    const { body } = this.parts;
-    const { method, ...rest } = body as { method: { distillation: object } };
-    const answer = await this.post<Job>(query, { ...rest, method: { ...method, distillation: { ...method.distillation, ...change } } });
+    const answer = await this.post<Job>(query, this.submission(change));
     if (!answer.json?.id) throw new Error(`the job was refused: ${answer.text}`);
     return answer.json.id;
   }
