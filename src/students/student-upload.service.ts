@@ -1,4 +1,4 @@
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { OnModuleInit } from '@nestjs/common';
 import { syncPath } from '../common/durable.js';
@@ -8,6 +8,7 @@ import { receive, removeStale, settle } from '../storage/incoming.js';
 import { placeIn } from '../storage/places.js';
 import type { StoreSettings, UploadLimits } from '../storage/store-settings.js';
 import { checkSha256 } from './checksum.js';
+import { linkDirectory } from './link-directory.js';
 import { accountOf, type StudentFile } from './student-account.js';
 import type { StudentInspection } from './student-inspection.js';
 import { CommittedMeanwhile, ModelFileRefused, ModelFileTooLarge, ModelNameTaken, NothingStaged } from './students.errors.js';
@@ -18,7 +19,7 @@ import { GGUF_FILE, stagingFolder, uploadLimit } from './upload-rules.js';
 /** Where files wait, beside the models, until they are committed. */
 const STAGING_FOLDER = '.staging';
 
-/** Where a model lies on its way: as it was sent, imported from GGUF, in its final place. */
+/** Where a model lies on its way: second names of what was sent, imported from GGUF, in its final place. */
 interface Places {
   readonly taken: string;
   readonly imported: string;
@@ -63,7 +64,8 @@ export class StudentUploadService implements OnModuleInit {
 
   /**
    * Makes the files sent for `name` a model: opens all of them, then lets `work` publish it in a transaction. What cannot be published is thrown by
-   * `publish`, so that `work` can still answer a repeated request. @throws AppError; the files then wait on, to be mended.
+   * `publish`, so that `work` can still answer a repeated request. The files wait where they are until the model is there: whoever is killed in between takes
+   * none of them along, and any other process can be asked again. @throws AppError; the files then wait on, to be mended.
    */
   async commit<Answer>({ name, base }: { name: string; base: string | null }, work: (publish: Publish) => Promise<Answer>): Promise<Answer> {
     const place = newPlace();
@@ -80,7 +82,7 @@ export class StudentUploadService implements OnModuleInit {
     }
   }
 
-  /** Takes what was sent out of reach, opens it and moves it to its place. */
+  /** Opens what was sent, out of reach of what is sent anew meanwhile, and moves it to its place. */
   private async prepare(name: string, { taken, imported, place }: Places): Promise<PlacedStudent> {
     checkName(name);
     await this.refuseTaken(name);
@@ -102,30 +104,17 @@ export class StudentUploadService implements OnModuleInit {
 
   private async takeStaged(name: string, taken: string): Promise<void> {
     try {
-      await rename(this.staging(stagingFolder(name)), taken);
+      await linkDirectory(this.staging(stagingFolder(name)), taken);
     } catch (cause) {
       throw hasCode(cause, 'ENOENT') ? new NothingStaged(name) : cause;
     }
-    for (const unfinished of (await readdir(taken)).filter((file) => file.startsWith('.'))) await rm(join(taken, unfinished));
   }
 
-  /** After a success removes what is no longer needed; otherwise puts back what was sent, beneath what was sent anew meanwhile. */
+  /** Removes what is no longer needed: of a model that is there what was sent, which nobody can commit any more, of another what was made of it. */
   private async tidy(name: string, { taken, imported, place }: Places): Promise<void> {
-    if (!(await this.students.isPlaced(place))) {
-      const target = placeIn(this.settings.storeDir, place);
-      await this.putBack((await namesIn(taken)).length > 0 ? taken : target, name);
-      await rm(target, { recursive: true, force: true });
-    }
-    for (const dir of [taken, imported]) await rm(dir, { recursive: true, force: true });
-  }
-
-  private async putBack(from: string, name: string): Promise<void> {
-    const files = await namesIn(from);
-    if (files.length === 0) return;
-    const dir = this.staging(stagingFolder(name));
-    await mkdir(dir, { recursive: true });
-    const newer = new Set(await readdir(dir));
-    for (const file of files.filter((each) => !newer.has(each))) await rename(join(from, file), join(dir, file));
+    if (!(await this.students.isPlaced(place))) await rm(placeIn(this.settings.storeDir, place), { recursive: true, force: true });
+    const sent = (await this.students.isTaken(name)) ? [this.staging(stagingFolder(name))] : [];
+    for (const dir of [taken, imported, ...sent]) await rm(dir, { recursive: true, force: true });
   }
 
   private staging(folder: string): string {
@@ -142,13 +131,9 @@ async function settled<Value>(work: Promise<Value>): Promise<{ value: Value } | 
 
 /** Whether a GGUF file was sent, which is a whole model. @throws ModelFileRefused when other files were sent beside it. */
 async function holdsGguf(taken: string): Promise<boolean> {
-  const files = await namesIn(taken);
+  const files = await readdir(taken);
   if (!files.includes(GGUF_FILE)) return false;
   const others = files.filter((file) => file !== GGUF_FILE);
   if (others.length === 0) return true;
   throw new ModelFileRefused(`${GGUF_FILE} is a whole model; beside it ${others.join(', ')} cannot stand. Send the one, or the others, under another name`);
-}
-
-async function namesIn(dir: string): Promise<string[]> {
-  return readdir(dir).catch(() => []);
 }

@@ -11,11 +11,12 @@ export class ApiReplica {
   private constructor(
     private readonly settings: ApiSettingsInput,
     readonly port: number,
+    private readonly nodeOptions: readonly string[],
   ) {}
 
   /** Starts it; returns when it serves. */
-  static async start(settings: ApiSettingsInput): Promise<ApiReplica> {
-    const replica = new ApiReplica(settings, await freePort());
+  static async start(settings: ApiSettingsInput, nodeOptions: readonly string[] = []): Promise<ApiReplica> {
+    const replica = new ApiReplica(settings, await freePort(), nodeOptions);
     await replica.restart();
     return replica;
   }
@@ -31,7 +32,7 @@ export class ApiReplica {
 
   async restart(): Promise<void> {
     const environment = { PATH: process.env.PATH, ...serviceEnvironment({ ...this.settings, port: this.port }) };
-    const child = fork(await compiled('src/main.api.ts'), [], { env: environment, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+    const child = fork(await compiled('src/main.api.ts'), [], { env: environment, stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: [...this.nodeOptions] });
     this.child = child;
     const ended = once(child, 'exit').then(([status]) => {
       throw new Error(`the API ended with ${status} instead of serving`);
