@@ -21,5 +21,5 @@ it.each([1, 2, 3])('a client of two replicas, one of them killed eight times whi
   expect(tale.stored.map(({ id }) => id)).toEqual(tale.answered);
   expect(tale.flaws).toEqual([]);
   expect(tale.streamed).toEqual(Array.from({ length: ENTRIES - 1 + OWN_ENTRIES }, (_, index) => index + 1));
-  console.log(`seed ${seed}: ${SUBMISSIONS} jobs, ${tale.streamed.length} entries; ${tale.failovers} requests went to the other replica, the stream was taken up again ${tale.reconnects} times`);
+  console.log(`seed ${seed}: ${SUBMISSIONS} jobs, ${tale.streamed.length} entries; ${tale.lostAnswers} answers were lost behind their commit, ${tale.failovers} times the client went to the other replica, the stream was taken up again ${tale.reconnects} times`);
 });

@@ -13,6 +13,7 @@ import type { TwoReplicas } from '../support/two-replicas.js';
 const KILL_WITHIN_MS = 30;
 const BETWEEN_ENTRIES_MS = 5;
 const JOBS = '/fine_tuning/jobs';
+const KEY = 'Idempotency-Key';
 
 /** How much is done while how often is killed. */
 export interface ReplicaStory {
@@ -35,45 +36,84 @@ export interface ReplicaTale {
   readonly streamed: readonly number[];
   /** How often the stream was taken up again. */
   readonly reconnects: number;
+  /** Answers that were lost between commit and reply. */
+  readonly lostAnswers: number;
   readonly failovers: number;
 }
 
 /** A client submits, lists and streams while the replica that it asks is killed and started again, now this one and now that. */
 export async function tellReplicaStory(service: TwoReplicas, story: ReplicaStory): Promise<ReplicaTale> {
-  const way = failover([service.first.url, service.second.url]);
+  const killer = new Killer(service, story.seed);
+  const way = failover([service.first.url, service.second.url], (init) => killer.onWay(new Headers(init?.headers).get(KEY)));
   const client = service.client(way);
   const followed = await client.fineTuning.jobs.create(service.body as JobCreateParams, keyed('followed'));
   const writing = writeFeed(service.database, followed.id, story.entries);
   const reading = follow(client, followed.id);
-  const { answered, flaws } = await submitAll(client, story, { body: service.body, inUse: () => (way.current() === service.first.url ? service.first : service.second) });
+  const { answered, flaws } = await submitAll(client, story, { body: service.body, killer, current: way.current });
   await writing;
   const stored = await service.database.query<{ id: string; label: string }>(`select id, metadata->>'label' as label from runs where metadata ? 'label' order by (metadata->>'label')::int`);
-  return { answered, stored, flaws, ...(await reading), failovers: way.failovers() };
+  return { answered, stored, flaws, ...(await reading), lostAnswers: killer.lostAnswers, failovers: way.failovers() };
 }
 
-/** Submits one after the other and lists in between; some submissions have the replica in use killed under them, and started again behind them. */
+/** Kills the replica in use under a submission: half of the time at any moment, else exactly between commit and reply. */
+class Killer {
+  lostAnswers = 0;
+  private restarted: Promise<void> = Promise.resolve();
+  private doomed: { readonly key: string; readonly victim: ApiReplica } | undefined;
+
+  constructor(
+    private readonly service: TwoReplicas,
+    private readonly seed: number,
+  ) {}
+
+  /** Plans a kill under the submission with this key, which is sent now. @returns what restarts the victim once it is dead */
+  async plan(label: number, url: string): Promise<() => Promise<void>> {
+    await this.restarted;
+    const { first, second } = this.service;
+    const victim = url === first.url ? first : second;
+    const [mode, moment] = [0, 1].map((position) => drawUniform({ seed: this.seed, stage: 0, step: 0, sample: label, position }));
+    const killed = mode < 0.5 ? pause(KILL_WITHIN_MS * moment).then(() => victim.kill()) : undefined;
+    if (!killed) this.doomed = { key: keyOf(label), victim };
+    return async () => {
+      await killed;
+      this.restarted = victim.restart();
+    };
+  }
+
+  /** An answer is on its way. @throws TypeError when it is lost with its sender */
+  async onWay(key: string | null): Promise<void> {
+    const { doomed } = this;
+    if (doomed?.key !== key || !doomed) return;
+    this.doomed = undefined;
+    this.lostAnswers++;
+    await doomed.victim.kill();
+    throw new TypeError('the connection broke before the answer was there');
+  }
+
+  end(): Promise<void> {
+    return this.restarted;
+  }
+}
+
+/** Submits one after the other, some with a kill under them, and lists while a replica is dead and at the end. */
 async function submitAll(
   client: OpenAI,
-  { submissions, kills, seed }: ReplicaStory,
-  { body, inUse }: { readonly body: object; readonly inUse: () => ApiReplica },
+  { submissions, kills }: ReplicaStory,
+  { body, killer, current }: { readonly body: object; readonly killer: Killer; readonly current: () => string },
 ): Promise<Pick<ReplicaTale, 'answered' | 'flaws'>> {
   const answered: string[] = [];
   const flaws: string[] = [];
   const every = Math.floor(submissions / kills);
-  let restarted: Promise<void> = Promise.resolve();
   for (let label = 0; label < submissions; label++) {
     const isKilled = label % every === every - 1 && label < kills * every;
-    if (isKilled) await restarted;
-    const victim = inUse();
-    const killed = isKilled ? pause(KILL_WITHIN_MS * drawUniform({ seed, stage: 0, step: 0, sample: label, position: 0 })).then(() => victim.kill()) : undefined;
-    const { id } = await client.fineTuning.jobs.create({ ...body, metadata: { label: String(label) } } as unknown as JobCreateParams, keyed(`label-${label}`));
+    const restart = isKilled ? await killer.plan(label, current()) : undefined;
+    const { id } = await client.fineTuning.jobs.create({ ...body, metadata: { label: String(label) } } as unknown as JobCreateParams, keyed(keyOf(label)));
     answered.push(id);
-    if (!killed) continue;
-    await killed;
+    if (!restart) continue;
     flaws.push(...(await flawsOf(client, answered)));
-    restarted = victim.restart();
+    await restart();
   }
-  await restarted;
+  await killer.end();
   flaws.push(...(await flawsOf(client, answered)));
   return { answered, flaws };
 }
@@ -120,6 +160,10 @@ async function readInto(streamed: number[], { body }: Response): Promise<boolean
   return false;
 }
 
+function keyOf(label: number): string {
+  return `label-${label}`;
+}
+
 function keyed(key: string): { readonly headers: Record<string, string> } {
-  return { headers: { 'Idempotency-Key': key } };
+  return { headers: { [KEY]: key } };
 }

@@ -42,7 +42,7 @@ describe('two replicas of the API', () => {
     expect(tale.stored.map(({ id }) => id)).toEqual(tale.answered);
     expect(tale.flaws).toEqual([]);
     expect(tale.streamed).toEqual(Array.from({ length: 203 }, (_, index) => index + 1));
-    expect([tale.reconnects > 0, tale.failovers > 0]).toEqual([true, true]);
+    expect([tale.reconnects > 0, tale.lostAnswers > 0, tale.failovers > 0]).toEqual([true, true, true]);
   });
 
   it('answer a request with the same job when the one that took it is killed between commit and reply', async () => {

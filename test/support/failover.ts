@@ -10,8 +10,9 @@ export interface Failover {
 /**
  * An answer counts once its body is there, but for streams of events: those are the caller's to take up again.
  * @param urls such as `http://127.0.0.1:8080`, each serving the same; requests are made to the first.
+ * @param onWay called with an answer's request before the answer is delivered; when it throws, the answer is lost.
  */
-export function failover(urls: readonly [string, ...string[]]): Failover {
+export function failover(urls: readonly [string, ...string[]], onWay: (init: RequestInit | undefined) => Promise<void> = async () => undefined): Failover {
   let current = 0;
   let moved = 0;
   const go = async (input: string, init?: RequestInit): Promise<Response> => {
@@ -19,7 +20,9 @@ export function failover(urls: readonly [string, ...string[]]): Failover {
     for (let tries = 0; tries < urls.length; tries++) {
       const asked = current;
       try {
-        return await whole(await fetch(input.replace(urls[0], urls[asked]), init));
+        const answer = await whole(await fetch(input.replace(urls[0], urls[asked]), init));
+        await onWay(init);
+        return answer;
       } catch (error) {
         failure = error;
         if (asked !== current) continue; // another request has found out before
