@@ -1,14 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import { collectDefaultMetrics, Counter, Registry } from 'prom-client';
 import { METRIC_PREFIX } from '../http/http-metrics.js';
-import { StageFence } from '../runs/stage-fence.js';
+import { StageLedger } from '../runs/stage-ledger.service.js';
 
 /** Metrics of one worker process, in Prometheus's terms. */
 @Injectable()
 export class WorkerMetrics {
   private readonly registry = new Registry();
 
-  constructor(fence: StageFence) {
+  constructor(ledger: StageLedger) {
     collectDefaultMetrics({ register: this.registry, prefix: METRIC_PREFIX });
     new Counter({
       name: `${METRIC_PREFIX}fenced_writes_total`,
@@ -16,7 +16,7 @@ export class WorkerMetrics {
       registers: [this.registry],
       collect() {
         this.reset();
-        this.inc(fence.refused);
+        this.inc(ledger.fencedWrites);
       },
     });
   }
