@@ -11,6 +11,11 @@ const JOBS = '/v1/fine_tuning/jobs';
 const LOOK_MS = 10;
 const LIMIT_MS = 600_000;
 
+/** The first half of the times in distill, the others in align. */
+export function stageOf(n: number, times: number): 'distill' | 'align' {
+  return n < times / 2 ? 'distill' : 'align';
+}
+
 /** A stage as the database has it. */
 export interface StageState {
   readonly id: number;
@@ -84,11 +89,13 @@ export class ChaosJob {
   }
 
   async until<Result>(look: () => Promise<Result | undefined>): Promise<Result> {
+    let isOver = false;
     for (const end = Date.now() + LIMIT_MS; Date.now() < end; ) {
       const found = await look();
       if (found !== undefined) return found;
       const [{ status, error }] = await this.query<{ status: string; error: unknown }>('select status, error from runs where id = $1', [this.id]);
-      if (status === 'failed' || status === 'cancelled') throw new Error(`${this.id} is ${status}: ${JSON.stringify(error)}`);
+      if (isOver) throw new Error(`${this.id} is ${status}: ${JSON.stringify(error)}, and what was waited for never came`);
+      isOver = ['succeeded', 'failed', 'cancelled'].includes(status); // one more look at what it left
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
     throw new Error(`nothing came of ${this.id}: ${JSON.stringify(await this.stages())}`);

@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { redisCommand } from '../../src/embedded/redis-command.js';
-import { CHAOS_METHOD, ChaosJob } from './chaos-job.js';
+import { CHAOS_METHOD, ChaosJob, stageOf } from './chaos-job.js';
 import { OUTAGE_MS, type ChaosService } from './chaos-service.js';
 import { Claims, type ChaosRow } from './table.js';
 import { checkAgainst, type Undisturbed } from './undisturbed.js';
@@ -20,7 +20,7 @@ export async function restartPostgres(service: ChaosService, undisturbed: Undist
   const recovered: number[] = [];
   const submitted: { readonly key: string; readonly id: string; readonly refusals: number }[] = [];
   for (let n = 0; n < times; n++) {
-    const stage = n % 2 === 0 ? 'distill' : 'align';
+    const stage = stageOf(n, times);
     const from = await job.committedStep(stage);
     await job.until(async () => ((await job.committedStep(stage)) > from ? true : undefined));
     await service.postgres.stop();
@@ -64,7 +64,7 @@ export async function emptyRedis(service: ChaosService, undisturbed: Undisturbed
   await Promise.all([service.startWorker(), service.startWorker()]);
   const job = await ChaosJob.submit(service, undisturbed.inputs);
   for (let n = 0; n < times; n++) {
-    const stage = n % 2 === 0 ? 'distill' : 'align';
+    const stage = stageOf(n, times);
     const from = await job.committedStep(stage);
     await job.until(async () => ((await job.committedStep(stage)) > from ? true : undefined));
     if (n < times - 1) await redis(service, 'FLUSHALL');
