@@ -27,7 +27,7 @@ export interface TaughtSample extends Sample {
 
 /**
  * A served model that writes and scores. Answers come as they finish, in any order, each checked against `contracts.md` section 1.
- * Retries 429, 5xx and socket failures within its budget; everything else fails at once.
+ * Asks again after 429, 5xx, socket failures and invalid answers, as often as its limits say; everything else fails at once.
  */
 export abstract class TeacherClient {
   /** Asks whether the teacher is there, serves the model, and grants supports of `k` ids. @throws TeacherUnavailable, TeacherRefused */
@@ -45,6 +45,12 @@ export class TeacherUnavailable extends AppError {
   readonly kind = 'unavailable';
 }
 
+/** The teacher has not answered for so long that nobody waits any longer; the work goes on once it answers again. */
+export class TeacherAway extends AppError {
+  readonly code = 'teacher.away';
+  readonly kind = 'unavailable';
+}
+
 /** The teacher refused the request (wrong key, model, length, k); says its own words and what would be right. */
 export class TeacherRefused extends AppError {
   readonly code = 'teacher.refused';
@@ -54,5 +60,11 @@ export class TeacherRefused extends AppError {
 /** The teacher's answer broke the contract (length, order, positive log-prob, mass above 1, other ids); nothing of it was used. */
 export class TeacherAnswerInvalid extends AppError {
   readonly code = 'teacher.answer_invalid';
+  readonly kind = 'invalid';
+}
+
+/** Too many of the teacher's answers broke the contract; none of them was used. */
+export class TeacherBadOutput extends AppError {
+  readonly code = 'teacher.bad_output';
   readonly kind = 'invalid';
 }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FAKE_VOCAB, FakeTeacher, type Behaviour, type FakeChoice, type FakeLogprob } from '../../../test/support/fake-teacher/fake-teacher.js';
 import type { Sampling } from '../../tokens/sample.js';
 import { TeacherAnswerInvalid } from '../teacher-client.js';
@@ -57,12 +57,13 @@ describe('the vLLM client refuses an answer with', () => {
   let fake: FakeTeacher;
   let client: VllmTeacherClient;
 
-  beforeAll(async () => {
+  // A client for each answer: one that sees many such would stop.
+  beforeEach(async () => {
     fake = await FakeTeacher.start();
-    client = new VllmTeacherClient({ baseUrl: fake.baseUrl, model: 'fake', vocabSize: FAKE_VOCAB });
+    client = new VllmTeacherClient({ baseUrl: fake.baseUrl, model: 'fake', vocabSize: FAKE_VOCAB, limits: { tries: 1 } });
   });
 
-  afterAll(async () => {
+  afterEach(async () => {
     await client.close();
     await fake.close();
   });

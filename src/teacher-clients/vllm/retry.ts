@@ -1,34 +1,32 @@
-import type { Timing, VllmLimits } from './vllm-options.js';
+import type { VllmLimits } from './vllm-options.js';
 
-/** Why an attempt is worth another. `afterMs` is what the server asked to wait. */
+/** Why an attempt is worth another. `afterMs` is what the server asked all who ask it to wait. */
 export interface Trouble {
-  readonly kind: 'busy' | 'broken' | 'socket';
+  readonly kind: 'busy' | 'broken' | 'socket' | 'timeout' | 'invalid';
   readonly afterMs?: number;
 }
 
-/** A server that ran out of memory does so again: a 500 is tried twice more, whatever time is left. */
-const BROKEN_RETRIES = 2;
+/** A server that ran out of memory does so again: a 500 is tried twice more. */
+const BROKEN_TRIES = 3;
 
-/** Decides whether and when one request is tried again: exponential backoff with jitter, never before the server's own Retry-After. */
-export class RetryBudget {
-  private readonly began: number;
-  private retries = 0;
+/** Decides whether and when one request is tried again: exponential backoff with full jitter. */
+export class Tries {
+  private failed = 0;
   private broken = 0;
 
   constructor(
-    private readonly limits: VllmLimits,
-    private readonly timing: Timing,
-  ) {
-    this.began = timing.now();
-  }
+    private readonly limits: Pick<VllmLimits, 'tries' | 'retryWaitMs' | 'retryWaitMostMs'>,
+    private readonly jitter: () => number,
+  ) {}
 
   /** @returns milliseconds to wait before the next attempt, or undefined when there shall be none. */
-  next(trouble: Trouble): number | undefined {
-    if (trouble.kind === 'broken' && ++this.broken > BROKEN_RETRIES) return undefined;
-    const { retryMs, retryWaitMs, retryWaitMostMs } = this.limits;
-    const backoff = Math.min(retryWaitMostMs, retryWaitMs * 2 ** this.retries++) * (0.5 + 0.5 * this.timing.jitter());
-    const waitMs = Math.max(backoff, trouble.afterMs ?? 0);
-    return this.timing.now() - this.began + waitMs <= retryMs ? waitMs : undefined;
+  next({ kind, afterMs }: Trouble): number | undefined {
+    if (kind === 'timeout') return undefined; // it had all the time its work may take
+    if (kind === 'broken' && ++this.broken >= BROKEN_TRIES) return undefined;
+    if (++this.failed >= this.limits.tries) return undefined;
+    if (afterMs !== undefined) return 0; // the endpoint is held for all
+    const { retryWaitMs, retryWaitMostMs } = this.limits;
+    return retryWaitMs + this.jitter() * (Math.min(retryWaitMostMs, retryWaitMs * 2 ** this.failed) - retryWaitMs);
   }
 }
 

@@ -6,8 +6,9 @@ import { FAKE_VOCAB, FakeTeacher, type Behaviour } from '../../../test/support/f
 import { TEST_CERTIFICATE, TEST_CERTIFICATE_KEY } from '../../../test/support/test-certificate.js';
 import { Aborted } from '../../common/errors.js';
 import type { Sampling, TokenIds } from '../../tokens/sample.js';
-import { TeacherRefused, TeacherUnavailable } from '../teacher-client.js';
-import type { Timing, VllmLimits } from './vllm-options.js';
+import { TeacherAnswerInvalid, TeacherRefused, TeacherUnavailable } from '../teacher-client.js';
+import type { Timing } from '../timing.js';
+import type { VllmLimits } from './vllm-options.js';
 import { VllmTeacherClient } from './vllm-teacher-client.js';
 
 const COMPLETIONS = '/v1/completions';
@@ -57,7 +58,7 @@ describe('the vLLM client over a bad line', () => {
     for (const behaviour of [failing(429), failing(503), { kind: 'reset' } as const, { kind: 'cut' } as const, failing(500)]) fake.next(COMPLETIONS, behaviour);
     expect(await score()).toBe(2);
     expect(fake.received).toHaveLength(6);
-    expect(time.waits).toEqual([500, 1000, 2000, 4000, 8000].map((ms) => ms * 0.75));
+    expect(time.waits).toEqual([500, 1000, 2000, 4000, 8000].map((ms) => 500 + 0.5 * (2 * ms - 500)));
   });
 
   it('waits as long as Retry-After says, in seconds or until a date', async () => {
@@ -69,18 +70,49 @@ describe('the vLLM client over a bad line', () => {
     expect(time.waits[1]).toBeLessThanOrEqual(40_000);
   });
 
-  it('gives up when the next wait would end after its budget, and repeats the last words', async () => {
-    for (let i = 0; i < 3; i++) fake.next(COMPLETIONS, failing(429, { 'retry-after': '50' }, '{"error":{"message":"the queue is full"}}'));
+  it('lets a Retry-After hold for every request, up to ten minutes', async () => {
+    fake.next(COMPLETIONS, failing(429, { 'retry-after': '86400' }));
+    await score();
+    expect(time.waits).toEqual([600_000]);
+    fake.next(COMPLETIONS, failing(400, { 'retry-after': '50' }));
+    expect(await failure()).toBeInstanceOf(TeacherRefused);
+    expect(await score()).toBe(2);
+    expect(time.waits).toEqual([600_000]);
+  });
+
+  it('gives up after six tries, and repeats the last words', async () => {
+    for (let i = 0; i < 6; i++) fake.next(COMPLETIONS, failing(429, { 'retry-after': '50' }, '{"error":{"message":"the queue is full"}}'));
     const error = await failure();
     expect(error).toBeInstanceOf(TeacherUnavailable);
-    expect(String(error)).toMatch(/after 3 attempts: POST http:.*answered 429: the queue is full/);
-    expect(time.waits).toEqual([50_000, 50_000]);
+    expect(String(error)).toMatch(/after 6 attempts: POST http:.*answered 429: the queue is full/);
+    expect(time.waits).toEqual(Array(5).fill(50_000));
   });
 
   it('tries a 500 twice more and no oftener, for a server out of memory is so again', async () => {
     for (let i = 0; i < 9; i++) fake.next(COMPLETIONS, failing(500));
     expect(await failure()).toBeInstanceOf(TeacherUnavailable);
     expect(fake.received).toHaveLength(3);
+  });
+
+  it('asks again after an invalid answer, and says what was wrong when all are', async () => {
+    fake.next(COMPLETIONS, { kind: 'text', text: '<html>' });
+    fake.next(COMPLETIONS, { kind: 'changed', change: ({ prompt_logprobs }) => prompt_logprobs?.pop() });
+    expect(await score()).toBe(2);
+    for (let i = 0; i < 6; i++) fake.next(COMPLETIONS, { kind: 'text', text: '<html>' });
+    expect(await failure()).toBeInstanceOf(TeacherAnswerInvalid);
+    expect(fake.received).toHaveLength(9);
+  });
+
+  it('stops once more than ten of the last thousand answers were invalid', async () => {
+    for (let request = 0; request < 5; request++) {
+      for (let i = 0; i < 2; i++) fake.next(COMPLETIONS, { kind: 'text', text: '<html>' });
+      expect(await score()).toBe(2);
+    }
+    fake.next(COMPLETIONS, { kind: 'text', text: '<html>' });
+    const error = await failure();
+    expect(error).toMatchObject({ code: 'teacher.bad_output' });
+    expect(String(error)).toMatch(/11 of the teacher's last 16 answers were invalid/);
+    expect(fake.received).toHaveLength(16);
   });
 
   it.each([

@@ -1,10 +1,14 @@
 import { Agent, errors, request, type Dispatcher } from 'undici';
 import { isAtMostDeep, JSON_DEPTH, readAtMost } from '../../common/bounded-reply.js';
 import { Aborted } from '../../common/errors.js';
+import type { CallOutcome } from '../pressure/governor.js';
+import type { TeacherPressure } from '../pressure/teacher-pressure.js';
 import { TeacherAnswerInvalid, TeacherRefused, TeacherUnavailable } from '../teacher-client.js';
+import type { Timing } from '../timing.js';
+import { AnswerWatch } from './answer-watch.js';
 import { errorWords, quote, type ErrorWords } from './error-words.js';
-import { RetryBudget, retryAfterMs, type Trouble } from './retry.js';
-import type { Timing, VllmLimits, VllmTeacherOptions } from './vllm-options.js';
+import { retryAfterMs, Tries, type Trouble } from './retry.js';
+import type { VllmLimits, VllmTeacherOptions } from './vllm-options.js';
 
 /** One request to the teacher, and what its answer may take. */
 export interface Exchange {
@@ -15,7 +19,7 @@ export interface Exchange {
   readonly answerMs: number;
   /** The body is cut off, and refused, beyond this. */
   readonly mostBytes: number;
-  readonly attempts: 'once' | 'within_budget';
+  readonly attempts: 'once' | 'within_limits';
 }
 
 /** The teacher answered with a status that says no. */
@@ -31,26 +35,26 @@ export class RequestRefused extends TeacherRefused {
 
 const ERROR_BODY_BYTES = 2 ** 16;
 
-type Attempt = { readonly kind: 'answered'; readonly body: Buffer } | ({ readonly kind: 'setback' } & Setback);
+type Attempt<T> = { readonly kind: 'answered'; readonly answer: T } | ({ readonly kind: 'setback' } & Setback);
 
-/** An attempt that failed in a way that may pass. */
+/** An attempt that failed in a way that may pass; `error` is thrown when no other follows. */
 interface Setback {
   readonly trouble: Trouble;
-  /** What befell it, for a person. */
-  readonly what: string;
-  readonly cause?: unknown;
+  readonly error: (attempts: number) => Error;
 }
 
 /** How a teacher is spoken with; see `VllmTeacherOptions`. */
 interface VllmHttpSettings extends Pick<VllmTeacherOptions, 'apiKey' | 'dispatcher' | 'replies'> {
   readonly limits: VllmLimits;
   readonly timing: Timing;
+  readonly pressure: TeacherPressure;
 }
 
 /** Speaks HTTP with one teacher: sends, waits, bounds, retries; knows nothing of what is said. */
 export class VllmHttp {
   private readonly dispatcher: Dispatcher;
   private readonly origin: string;
+  private readonly watch = new AnswerWatch();
 
   constructor(
     baseUrl: string,
@@ -61,17 +65,28 @@ export class VllmHttp {
   }
 
   /**
-   * @returns the body of a 200, parsed as JSON.
-   * @throws TeacherUnavailable, TeacherRefused (as `RequestRefused` when it has a status), TeacherAnswerInvalid when not JSON or too long, Aborted.
+   * Asks until an answer can be read, as often as the limits say, and as long as the teacher's pressure waits for it.
+   * @param read what the body of a 200, parsed as JSON, says. @throws from it TeacherAnswerInvalid; then the request is asked again.
+   * @throws TeacherUnavailable, TeacherAway, TeacherRefused (as `RequestRefused` when it has a status), TeacherAnswerInvalid, TeacherBadOutput, Aborted.
    */
-  async json(exchange: Exchange, signal: AbortSignal): Promise<unknown> {
-    const body = await this.body(exchange, signal);
-    if (!isAtMostDeep(body)) throw new TeacherAnswerInvalid(`${this.where(exchange)} answered with JSON nested more than ${JSON_DEPTH} deep; nothing of it was used`);
-    const text = body.toString('utf8');
-    try {
-      return JSON.parse(text);
-    } catch (error) {
-      throw new TeacherAnswerInvalid(`${this.where(exchange)} answered 200 with something that is not JSON${this.said(`: ${quote(text)}`)}. Is base_url that of a vLLM server?`, { cause: error });
+  async ask<T>(exchange: Exchange, read: (reply: unknown) => T, signal: AbortSignal): Promise<T> {
+    const { limits, timing, pressure } = this.settings;
+    let tries = new Tries(limits, timing.jitter);
+    let awayMs = 0;
+    const began = timing.now();
+    for (let attempts = 1; ; attempts++) {
+      const permit = await pressure.enter(kindOf(exchange, attempts), signal);
+      awayMs += permit.awayMs;
+      const attempt = await this.attempt(exchange, { read, attempts, leave: permit.leave }, signal);
+      if (attempt.kind === 'answered') return attempt.answer;
+      let waitMs = exchange.attempts === 'once' ? undefined : tries.next(attempt.trouble);
+      if (waitMs === undefined) {
+        if (!this.waitsAfter(attempt, timing.now() - began - awayMs) || exchange.attempts === 'once') throw attempt.error(attempts);
+        waitMs = (await pressure.gaveUp()) ? 0 : limits.retryWaitMostMs;
+        tries = new Tries(limits, timing.jitter);
+      }
+      if (waitMs > 0) await timing.wait(waitMs, signal).catch(() => stopped());
+      if (signal.aborted) stopped();
     }
   }
 
@@ -84,36 +99,63 @@ export class VllmHttp {
     return this.settings.replies === 'withheld' ? '' : words;
   }
 
-  private async body(exchange: Exchange, signal: AbortSignal): Promise<Buffer> {
-    const budget = new RetryBudget(this.settings.limits, this.settings.timing);
-    for (let attempts = 1; ; attempts++) {
-      const attempt = await this.attempt(exchange, signal);
-      if (attempt.kind === 'answered') return attempt.body;
-      const waitMs = exchange.attempts === 'once' ? undefined : budget.next(attempt.trouble);
-      if (waitMs === undefined) throw this.unavailable(attempt, attempts);
-      await this.settings.timing.wait(waitMs, signal).catch(() => stopped());
-      if (signal.aborted) stopped();
+  /** Whether a request that is out of tries goes on. One that fails for long while others are answered does not: something is wrong with it. */
+  private waitsAfter({ trouble }: Setback, failedMs: number): boolean {
+    const { patience, awayMs } = this.settings.pressure;
+    return patience === 'waits' && trouble.kind !== 'invalid' && failedMs < awayMs;
+  }
+
+  /** One attempt, whose outcome is told however it ends. */
+  private async attempt<T>(exchange: Exchange, { read, attempts, leave }: AttemptParts<T>, signal: AbortSignal): Promise<Attempt<T>> {
+    let outcome: CallOutcome = { kind: 'other' };
+    try {
+      const attempt = await this.exchangeOnce(exchange, read, signal);
+      outcome = attempt.kind === 'answered' ? { kind: 'answered', tries: attempts } : outcomeOf(attempt.trouble);
+      return attempt;
+    } finally {
+      leave(outcome);
     }
   }
 
-  private unavailable({ what, cause }: Setback, attempts: number): TeacherUnavailable {
+  private async exchangeOnce<T>(exchange: Exchange, read: (reply: unknown) => T, signal: AbortSignal): Promise<Attempt<T>> {
+    if (signal.aborted) stopped();
+    try {
+      const response = await this.send(exchange, signal);
+      if (response.statusCode !== 200) return await this.refusal(exchange, response);
+      const answer = read(this.parse(exchange, await this.read(response, exchange)));
+      this.watch.valid();
+      return { kind: 'answered', answer };
+    } catch (error) {
+      if (signal.aborted) stopped();
+      return this.setbackOf(error);
+    }
+  }
+
+  /** @throws `error` when asking again would not help. */
+  private setbackOf(error: unknown): Attempt<never> {
+    if (error instanceof TeacherAnswerInvalid) {
+      this.watch.invalid(error);
+      return { kind: 'setback', trouble: { kind: 'invalid' }, error: () => error };
+    }
+    if (error instanceof TooSlow) return { kind: 'setback', trouble: { kind: 'timeout' }, error: () => error };
+    if (TLS_CODES.test(codeOf(error) ?? '')) throw new TeacherRefused(`no safe connection to ${this.origin}: ${codeOf(error)}. Its certificate must name the host and come from an authority this machine trusts`, { cause: error });
+    const what = socketFailure(error);
+    if (what === undefined) throw error;
+    return { kind: 'setback', trouble: { kind: 'socket' }, error: (attempts) => this.unavailable(what, attempts, error) };
+  }
+
+  private unavailable(what: string, attempts: number, cause?: unknown): TeacherUnavailable {
     const tries = attempts === 1 ? '' : ` after ${attempts} attempts`;
     return new TeacherUnavailable(`the teacher at ${this.origin} is not available${tries}: ${what}. Check that it runs and that base_url is right`, { cause });
   }
 
-  private async attempt(exchange: Exchange, signal: AbortSignal): Promise<Attempt> {
-    if (signal.aborted) stopped();
+  private parse(exchange: Exchange, body: Buffer): unknown {
+    if (!isAtMostDeep(body)) throw new TeacherAnswerInvalid(`${this.where(exchange)} answered with JSON nested more than ${JSON_DEPTH} deep; nothing of it was used`);
+    const text = body.toString('utf8');
     try {
-      const response = await this.send(exchange, signal);
-      if (response.statusCode === 200) return { kind: 'answered', body: await this.read(response, exchange) };
-      const { bytes } = await this.withinTime(response.body, exchange, () => readAtMost(response.body, ERROR_BODY_BYTES));
-      return this.judge(exchange, response, bytes.toString('utf8'));
+      return JSON.parse(text);
     } catch (error) {
-      if (signal.aborted) stopped();
-      if (TLS_CODES.test(codeOf(error) ?? '')) throw new TeacherRefused(`no safe connection to ${this.origin}: ${codeOf(error)}. Its certificate must name the host and come from an authority this machine trusts`, { cause: error });
-      const what = socketFailure(error);
-      if (what === undefined) throw error;
-      return { kind: 'setback', trouble: { kind: 'socket' }, what, cause: error };
+      throw new TeacherAnswerInvalid(`${this.where(exchange)} answered 200 with something that is not JSON${this.said(`: ${quote(text)}`)}. Is base_url that of a vLLM server?`, { cause: error });
     }
   }
 
@@ -134,7 +176,7 @@ export class VllmHttp {
       signal,
     }).catch((error: unknown) => {
       if (error instanceof errors.HeadersTimeoutError) {
-        throw new TeacherUnavailable(`${this.where(exchange)} did not answer within ${exchange.answerMs} ms; it is overloaded or stuck`, { cause: error });
+        throw new TooSlow(`${this.where(exchange)} did not answer within ${exchange.answerMs} ms; it is overloaded or stuck`, { cause: error });
       }
       throw error;
     });
@@ -153,7 +195,7 @@ export class VllmHttp {
   private async withinTime<T>(body: Dispatcher.ResponseData['body'], exchange: Exchange, reading: () => Promise<T>): Promise<T> {
     const { silenceMs, slowestBytesPerMs } = this.settings.limits;
     const ms = silenceMs + Math.ceil(exchange.mostBytes / slowestBytesPerMs);
-    const timer = setTimeout(() => body.destroy(new TeacherUnavailable(`${this.where(exchange)} did not end its answer within ${ms} ms; it is overloaded or stuck`)), ms);
+    const timer = setTimeout(() => body.destroy(new TooSlow(`${this.where(exchange)} did not end its answer within ${ms} ms; it is overloaded or stuck`)), ms);
     try {
       return await reading();
     } finally {
@@ -167,21 +209,41 @@ export class VllmHttp {
     throw new TeacherAnswerInvalid(`${this.where(exchange)} answered ${how}; nothing of it was used`);
   }
 
-  private judge(exchange: Exchange, response: Dispatcher.ResponseData, body: string): Attempt {
-    const { statusCode: status, headers } = response;
-    const words = errorWords(body);
+  /** @throws RequestRefused unless the status is one that may pass. */
+  private async refusal(exchange: Exchange, { statusCode: status, headers, body }: Dispatcher.ResponseData): Promise<Attempt<never>> {
+    const { bytes } = await this.withinTime(body, exchange, () => readAtMost(body, ERROR_BODY_BYTES));
+    const words = errorWords(bytes.toString('utf8'));
     const what = `${this.where(exchange)} answered ${status}${this.said(`: ${words.message}`)}`;
-    if (status === 429 || (status >= 500 && status !== 501)) {
-      const header = headers['retry-after'];
-      const afterMs = retryAfterMs(typeof header === 'string' ? header : undefined, Date.now());
-      return { kind: 'setback', trouble: { kind: status === 500 ? 'broken' : 'busy', afterMs }, what };
-    }
-    throw new RequestRefused(`${what}${remedy(status)}`, status, words);
+    if (status !== 429 && (status < 500 || status === 501)) throw new RequestRefused(`${what}${remedy(status)}`, status, words);
+    const header = headers['retry-after'];
+    const afterMs = retryAfterMs(typeof header === 'string' ? header : undefined, Date.now());
+    const kind = status === 500 ? 'broken' : status === 429 || status === 503 ? 'busy' : 'socket';
+    return { kind: 'setback', trouble: { kind, afterMs }, error: (attempts) => this.unavailable(what, attempts) };
   }
 
   private where({ method, path }: Exchange): string {
     return `${method} ${this.origin}${path}`;
   }
+}
+
+interface AttemptParts<T> {
+  readonly read: (reply: unknown) => T;
+  /** How many it makes with those before. */
+  readonly attempts: number;
+  readonly leave: (outcome: CallOutcome) => void;
+}
+
+/** An answer that took more time than its work may take. */
+class TooSlow extends TeacherUnavailable {}
+
+function kindOf({ attempts: allowed }: Exchange, attempts: number): 'now' | 'first' | 'retry' {
+  if (allowed === 'once') return 'now';
+  return attempts === 1 ? 'first' : 'retry';
+}
+
+function outcomeOf({ kind, afterMs }: Trouble): CallOutcome {
+  if (kind === 'invalid') return { kind };
+  return { kind: kind === 'busy' || kind === 'timeout' ? 'overloaded' : 'failed', afterMs };
 }
 
 function remedy(status: number): string {

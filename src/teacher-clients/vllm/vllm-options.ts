@@ -1,5 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
+import type { TeacherPressure } from '../pressure/teacher-pressure.js';
+import type { Timing } from '../timing.js';
 
 /** How a teacher that speaks the vLLM dialect is reached. */
 export interface VllmTeacherOptions {
@@ -19,6 +20,8 @@ export interface VllmTeacherOptions {
    */
   readonly replies?: 'quoted' | 'withheld';
   readonly limits?: Partial<VllmLimits>;
+  /** Lets attempts go; by default as many as the teacher bears, and none waits for one that is away. */
+  readonly pressure?: TeacherPressure;
   /** Time and chance, replaced by tests. */
   readonly timing?: Timing;
 }
@@ -36,9 +39,9 @@ export interface VllmLimits {
   readonly slowestBytesPerMs: number;
   /** Most support entries asked for at once, summed over requests as tokens x k; about 70 bytes each on the wire. A larger request goes alone. */
   readonly entriesInFlight: number;
-  /** How long one request may be retried, milliseconds from its first attempt. */
-  readonly retryMs: number;
-  /** Wait before the first retry, doubled with each, at most `retryWaitMostMs`; jittered down to half. Milliseconds. */
+  /** How often one request is asked before it is given up, >= 1. */
+  readonly tries: number;
+  /** Wait before a retry: drawn between `retryWaitMs` and twice that, doubled with each retry up to `retryWaitMostMs`. Milliseconds. */
   readonly retryWaitMs: number;
   readonly retryWaitMostMs: number;
 }
@@ -50,24 +53,7 @@ export const DEFAULT_LIMITS: VllmLimits = {
   silenceMs: 60_000,
   slowestBytesPerMs: 64,
   entriesInFlight: 2 ** 18,
-  retryMs: 120_000,
+  tries: 6,
   retryWaitMs: 500,
-  retryWaitMostMs: 15_000,
-};
-
-export interface Timing {
-  /** Milliseconds from any fixed point. */
-  readonly now: () => number;
-  /** Rejects when the signal fires. */
-  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>;
-  /** Uniform in [0, 1). */
-  readonly jitter: () => number;
-}
-
-export const SYSTEM_TIMING: Timing = {
-  now: () => performance.now(),
-  wait: async (ms, signal) => {
-    await sleep(ms, undefined, { signal });
-  },
-  jitter: Math.random,
+  retryWaitMostMs: 30_000,
 };

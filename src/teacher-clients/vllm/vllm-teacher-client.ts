@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Sampling, TokenIds } from '../../tokens/sample.js';
 import type { ScoreSequence, TargetBlock } from '../../tokens/target.js';
+import { TeacherPressure } from '../pressure/teacher-pressure.js';
+import { SYSTEM_TIMING } from '../timing.js';
 import { TeacherAnswerInvalid, TeacherClient, TeacherRefused, type TaughtSample, type TeacherCapabilities, type TeacherPrompt } from '../teacher-client.js';
 import { readCompletion, readScores } from './completion-reply.js';
 import { asTheyFinish, CostGate } from './in-flight.js';
 import { RequestRefused, VllmHttp, type Exchange } from './vllm-http.js';
-import { DEFAULT_LIMITS, SYSTEM_TIMING, type VllmLimits, type VllmTeacherOptions } from './vllm-options.js';
+import { DEFAULT_LIMITS, type VllmLimits, type VllmTeacherOptions } from './vllm-options.js';
 
 /** Bytes one support entry takes in a reply, generously, and what everything else may take. */
 const ENTRY_BYTES = 100;
@@ -25,15 +27,18 @@ export class VllmTeacherClient extends TeacherClient {
   private readonly http: VllmHttp;
   private readonly limits: VllmLimits;
   private readonly gate: CostGate;
+  private readonly probing: Exchange['attempts'];
 
   constructor(private readonly options: VllmTeacherOptions) {
     super();
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.gate = new CostGate(this.limits.entriesInFlight);
-    this.http = new VllmHttp(options.baseUrl, { ...options, limits: this.limits, timing: options.timing ?? SYSTEM_TIMING });
+    const { baseUrl, timing = SYSTEM_TIMING, pressure = TeacherPressure.own(baseUrl, timing) } = options;
+    this.probing = pressure.patience === 'waits' ? 'within_limits' : 'once';
+    this.http = new VllmHttp(baseUrl, { ...options, limits: this.limits, timing, pressure });
   }
 
-  /** Asks once, without retries: who starts a run wants to know now. */
+  /** Asks once, without retries, unless it waits for a teacher that is away: who starts a run wants to know now. */
   override async probe(k: number, signal: AbortSignal = never()): Promise<TeacherCapabilities> {
     const maxLength = await this.maxLength(signal);
     const first = await this.probeScores(k, signal);
@@ -47,10 +52,7 @@ export class VllmTeacherClient extends TeacherClient {
   override async tokenize(text: string, signal: AbortSignal = never()): Promise<TokenIds | undefined> {
     const body = { model: this.options.model, prompt: text, add_special_tokens: false };
     try {
-      const reply = await this.http.json({ ...this.exchange('/tokenize', { tokens: text.length, k: 1 }), body }, signal);
-      const parsed = Tokens.safeParse(reply);
-      if (!parsed.success) throw new TeacherAnswerInvalid(`/tokenize answered without a list of ids: ${z.prettifyError(parsed.error)}`);
-      return Int32Array.from(parsed.data.tokens);
+      return await this.http.ask({ ...this.exchange('/tokenize', { tokens: text.length, k: 1 }), body }, readTokens, signal);
     } catch (error) {
       if (error instanceof RequestRefused && error.status === 404) return undefined;
       throw error;
@@ -62,7 +64,7 @@ export class VllmTeacherClient extends TeacherClient {
   }
 
   override score(sequences: readonly ScoreSequence[], k: number, signal?: AbortSignal): AsyncIterable<TargetBlock> {
-    return asTheyFinish(sequences.map((sequence, index) => (stop) => this.scoreOne({ sequence, index, k, attempts: 'within_budget' }, stop)), signal);
+    return asTheyFinish(sequences.map((sequence, index) => (stop) => this.scoreOne({ sequence, index, k, attempts: 'within_limits' }, stop)), signal);
   }
 
   override close(): Promise<void> {
@@ -83,8 +85,8 @@ export class VllmTeacherClient extends TeacherClient {
       logprobs: k,
     };
     const exchange = { ...this.exchange('/v1/completions', { tokens: ids_T.length + maxTokens, k }), body };
-    const reply = await this.gate.within(maxTokens * k, signal, () => this.http.json(exchange, signal));
-    const written = readCompletion(reply, { index, ids_T, k, vocabSize: this.options.vocabSize }, maxTokens);
+    const read = (reply: unknown) => readCompletion(reply, { index, ids_T, k, vocabSize: this.options.vocabSize }, maxTokens);
+    const written = await this.gate.within(maxTokens * k, signal, () => this.http.ask(exchange, read, signal));
     return { index, prompt_T: ids_T, ...written };
   }
 
@@ -92,8 +94,8 @@ export class VllmTeacherClient extends TeacherClient {
     const { ids_T, from } = sequence;
     const body = { ...this.request(ids_T), max_tokens: 1, temperature: 0, top_p: 1, top_k: 0, seed: 0, stop_token_ids: [], prompt_logprobs: k };
     const exchange = { ...this.exchange('/v1/completions', { tokens: ids_T.length, k }), body, attempts };
-    const reply = await this.gate.within(ids_T.length * k, signal, () => this.http.json(exchange, signal));
-    return readScores(reply, { index, ids_T, k, vocabSize: this.options.vocabSize }, from);
+    const read = (reply: unknown) => readScores(reply, { index, ids_T, k, vocabSize: this.options.vocabSize }, from);
+    return this.gate.within(ids_T.length * k, signal, () => this.http.ask(exchange, read, signal));
   }
 
   private request(prompt_T: TokenIds): object {
@@ -107,12 +109,16 @@ export class VllmTeacherClient extends TeacherClient {
       path,
       answerMs: this.limits.answerMs + asked.tokens * this.limits.answerMsPerToken,
       mostBytes: asked.tokens * (asked.k + 1) * ENTRY_BYTES + OTHER_BYTES,
-      attempts: 'within_budget',
+      attempts: 'within_limits',
     };
   }
 
-  private async maxLength(signal: AbortSignal): Promise<number> {
-    const reply = await this.http.json({ method: 'GET', path: '/v1/models', answerMs: this.limits.answerMs, mostBytes: OTHER_BYTES, attempts: 'once' }, signal);
+  private maxLength(signal: AbortSignal): Promise<number> {
+    const exchange: Exchange = { method: 'GET', path: '/v1/models', answerMs: this.limits.answerMs, mostBytes: OTHER_BYTES, attempts: this.probing };
+    return this.http.ask(exchange, (reply) => this.readMaxLength(reply), signal);
+  }
+
+  private readMaxLength(reply: unknown): number {
     const parsed = Models.safeParse(reply);
     if (!parsed.success) throw new TeacherAnswerInvalid(`/v1/models answered without a list of models: ${z.prettifyError(parsed.error)}`);
     const { data } = parsed.data;
@@ -127,7 +133,7 @@ export class VllmTeacherClient extends TeacherClient {
 
   private async probeScores(k: number, signal: AbortSignal): Promise<TargetBlock> {
     try {
-      return await this.scoreOne({ sequence: { ids_T: PROBE_IDS, from: 1 }, index: 0, k, attempts: 'once' }, signal);
+      return await this.scoreOne({ sequence: { ids_T: PROBE_IDS, from: 1 }, index: 0, k, attempts: this.probing }, signal);
     } catch (error) {
       if (!(error instanceof RequestRefused) || !/logprobs/i.test(`${error.words.param ?? ''} ${error.words.message}`)) throw error;
       throw new TeacherRefused(`the teacher grants fewer than ${k} ids a position${this.http.said(` (${error.words.message})`)}; start it with --max-logprobs ${k}, or ask for fewer (targets.top_k)`, { cause: error });
@@ -147,6 +153,12 @@ interface ScoreJob {
   readonly index: number;
   readonly k: number;
   readonly attempts: Exchange['attempts'];
+}
+
+function readTokens(reply: unknown): TokenIds {
+  const parsed = Tokens.safeParse(reply);
+  if (!parsed.success) throw new TeacherAnswerInvalid(`/tokenize answered without a list of ids: ${z.prettifyError(parsed.error)}`);
+  return Int32Array.from(parsed.data.tokens);
 }
 
 function never(): AbortSignal {
