@@ -21,6 +21,7 @@ import { StageOutcomes } from './runs/stage-outcomes.js';
 import { StageReports } from './runs/stage-reports.service.js';
 import { StageRestarts } from './runs/stage-restarts.service.js';
 import { StudentService } from './students/students.service.js';
+import { TeacherEndpoints } from './teachers/teacher-endpoints.service.js';
 import { TeacherService } from './teachers/teacher.service.js';
 import { Delivery } from './worker/delivery.js';
 import { NodeRegistrar } from './worker/node-registrar.js';
@@ -31,8 +32,12 @@ import { StageInputs } from './worker/stage-inputs.js';
 import { StagePerformer } from './worker/stage-performer.js';
 import { StageProcessors } from './worker/stage.processors.js';
 import { StageRunner } from './worker/stage-runner.js';
+import { StageTeachers } from './worker/stage-teachers.js';
 import { HostedTools, StageTools } from './worker/stage-tools.js';
 import { Sweep } from './worker/sweep.js';
+import { TeacherBoards } from './worker/teacher-board.js';
+import { TeacherGovernors } from './worker/teacher-governors.js';
+import { TeacherWatch } from './worker/teacher-watch.js';
 import { WorkerLife, WorkerParts } from './worker/worker-life.js';
 import { WorkerLog } from './worker/worker-log.js';
 import { WorkerMetrics } from './worker/worker-metrics.js';
@@ -40,7 +45,7 @@ import { Workplace } from './worker/workplace.js';
 
 /** Services of features, without their routes. */
 const SERVICES = [NodesRepository, NodesService, RunFeed, StageAttemptsRepository, StageFence, StageFiles, StageLedger, StageLedgerRepository, StageOutcomes, StageReports, StageRestarts];
-const WORK = [Delivery, NodeRegistrar, ProbeServer, StageContexts, StageDesk, StageInputs, StagePerformer, StageProcessors, StageRunner, Sweep, WorkerLife, WorkerMetrics, WorkerParts, Workplace];
+const WORK = [Delivery, NodeRegistrar, ProbeServer, StageContexts, StageDesk, StageInputs, StagePerformer, StageProcessors, StageRunner, StageTeachers, Sweep, TeacherBoards, TeacherGovernors, TeacherWatch, WorkerLife, WorkerMetrics, WorkerParts, Workplace];
 
 /** The whole worker process. */
 @Module({})
@@ -58,6 +63,7 @@ export class WorkerModule {
         { provide: StageTools, useValue: tools },
         { provide: StudentService, inject: [Database], useFactory: (database: Database) => new StudentService(database, settings) },
         { provide: PromptSetService, inject: [Database], useFactory: (database: Database) => new PromptSetService(database, settings) },
+        { provide: TeacherEndpoints, inject: [Database], useFactory: (database: Database) => new TeacherEndpoints(database) },
         { provide: TeacherService, inject: [Database], useFactory: (database: Database) => new TeacherService(database, settings) },
       ],
     };

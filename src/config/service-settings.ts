@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { endpointSettings } from './endpoint-settings.js';
 import { fromEnvironment, toEnvironment } from './environment.js';
 
 const milliseconds = (most = 86_400_000) => z.coerce.number().int().min(1).max(most);
@@ -75,6 +76,7 @@ export type ApiSettingsInput = z.input<typeof ApiSettings>;
 /** Settings of a worker process. */
 export const WorkerSettings = z.strictObject({
   ...common,
+  ...endpointSettings,
   /** How the node calls itself; by default the host's name. */
   nodeName: z.string().min(1).max(63).optional(),
   /** A lease lasts this long by the database's clock, is renewed this often. */

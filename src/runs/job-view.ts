@@ -53,7 +53,8 @@ function progressView({ done, total, unit, label, rate }: StageProgress) {
   return { percent: Math.round(percent * 10) / 10, done, total, unit, label, rate };
 }
 
-function waitingReason(stage: StageRow | undefined): 'worker' | 'resume' | null {
+function waitingReason(stage: StageRow | undefined): Job['status_details']['waiting_reason'] {
+  if (stage?.status === 'running') return stage.waiting_for;
   if (stage?.status === 'waiting') return 'worker';
   return stage?.status === 'paused' ? 'resume' : null;
 }
@@ -79,6 +80,7 @@ function usageOf(stages: readonly StageRow[]): Job['usage'] {
   return {
     student_tokens: sum(stages.filter(({ name }) => name !== 'collect'), ({ account }) => account?.tokens),
     teacher_requests: sum(stages, ({ account }) => account?.teacher_calls),
+    teacher_attempts: sum(stages, ({ teacher_attempts }) => teacher_attempts),
     seconds: sum(stages, ({ account }) => account?.seconds),
     device_seconds: Object.fromEntries(stages.filter(({ device_seconds }) => device_seconds > 0).map(({ name, device_seconds }) => [name, device_seconds])),
   };

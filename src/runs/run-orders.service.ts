@@ -32,6 +32,7 @@ export class RunOrders {
   /** Pauses a job: its stage saves a checkpoint and frees the device. Again changes nothing. @throws RunUnknown, JobFinished, JobNotPausable */
   pause(id: string): Promise<void> {
     return this.order(id, async (tx, run, stages) => {
+      if (run.status === 'paused' && run.pause_cause) return this.keepPaused(tx, id);
       if (run.status === 'paused' || run.status === 'pausing') return;
       if (isFinished(run.status)) throw new JobFinished(id, run.status, 'paused');
       if (run.status === 'validating_files') throw new JobNotPausable(id, 'it is still being validated; try again when it is queued or running');
@@ -52,6 +53,12 @@ export class RunOrders {
       await this.feed.move(tx, id, { to: 'queued', event: { type: 'job.queued', message: 'the job waits for a worker to go on' } });
       return woken && offerOf(woken);
     });
+  }
+
+  /** What paused by itself would go on by itself. */
+  private async keepPaused(tx: Tx, id: string): Promise<void> {
+    await this.repository.keepPaused(tx, id);
+    await this.feed.tell(tx, id, { kind: 'event', type: 'job.paused', message: 'the job stays paused until it is resumed' });
   }
 
   private order<Result>(id: string, give: (tx: Tx, run: RunRow, stages: readonly StageRow[]) => Promise<Result>): Promise<Result> {

@@ -25,7 +25,7 @@ const RESTARTS = `(select coalesce(jsonb_object_agg(how, times), '{}') from (
   where a.stage_id = stages.id and a.how in ('preempted', 'lost', 'infra', 'trainer_error') group by a.how) as restarted) as restarts`;
 
 const stageColumns = (restarts: string): string =>
-  ['id, run_id, name, queue, status, epoch, node_id, device_seconds, progress, account, error', restarts, unix('started_at'), unix('finished_at')].join(', ');
+  ['id, run_id, name, queue, status, epoch, node_id, device_seconds, progress, account, error, waiting_for, teacher_attempts', restarts, unix('started_at'), unix('finished_at')].join(', ');
 
 /** Of `stages`, as a `StageRow`; of new ones, which nobody has begun yet. */
 const STAGE_COLUMNS = stageColumns(RESTARTS);
@@ -75,6 +75,11 @@ export class RunsRepository {
   /** Notes that a run shall pause or be cancelled. The first request counts. */
   async request(tx: Tx, id: string, order: 'pause' | 'cancel'): Promise<void> {
     await tx.query(`update runs set ${order}_requested_at = coalesce(${order}_requested_at, clock_timestamp()) where id = $1`, [id]);
+  }
+
+  /** Makes the pause of a run that paused by itself somebody's wish. */
+  async keepPaused(tx: Tx, id: string): Promise<void> {
+    await tx.query('update runs set pause_requested_at = clock_timestamp(), pause_cause = null where id = $1', [id]);
   }
 
   /** Lets the paused stages of a run wait for a worker again. @returns them, in order. */

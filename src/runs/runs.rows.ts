@@ -68,6 +68,10 @@ export interface StageRow {
   readonly error: FailureRow | null;
   /** How often it was begun again, by class of failure. */
   readonly restarts: Readonly<Record<string, number>>;
+  /** What a running stage cannot go on without. */
+  readonly waiting_for: 'teacher_unavailable' | null;
+  /** Requests sent to the teacher, those that were in vain included. */
+  readonly teacher_attempts: number;
 }
 
 /** An entry of a run's feed. */

@@ -91,7 +91,7 @@ export const Job = z
     cancel_requested_at: seconds.nullable(),
     status_details: z.object({
       stage: z.string().nullable().describe('The stage at work or next'),
-      waiting_reason: z.enum(['worker', 'resume']).nullable().describe('worker: no worker has taken the stage yet; resume: the job is paused'),
+      waiting_reason: z.enum(['worker', 'resume', 'teacher_unavailable']).nullable().describe('worker: no worker has taken the stage yet; resume: the job is paused; teacher_unavailable: the stage waits for a teacher that does not answer'),
       paused_for: failure.nullable().describe('Why a paused job paused by itself; null when it was asked to'),
       restarts: z
         .record(z.string(), z.int())
@@ -102,6 +102,7 @@ export const Job = z
     usage: z.object({
       student_tokens: count,
       teacher_requests: count.describe('Prompts answered plus sequences scored'),
+      teacher_attempts: count.describe('Requests sent to the teacher, retries and those of attempts that were lost included'),
       seconds: count,
       device_seconds: z.record(z.string(), count).describe('By stage'),
     }),

@@ -64,7 +64,7 @@ export class StageLedgerRepository {
       `with open as (select s.id, s.status = 'running' as was_lost, ${HELD} as held from stages s join runs r on r.id = s.run_id
                      where s.id = $1 and s.epoch = $2 - 1 and ${CLAIMABLE} and ${WORKABLE}
                        and not exists (select from nodes n where n.id = $3 and n.drain_requested_at is not null) for update of s)
-       update stages s set epoch = $2, status = 'running', node_id = $3, claimed_at = clock_timestamp(),
+       update stages s set epoch = $2, status = 'running', node_id = $3, waiting_for = null, claimed_at = clock_timestamp(),
          started_at = coalesce(started_at, clock_timestamp()), lease_expires_at = clock_timestamp() + $4 * interval '1 millisecond',
          device_seconds = device_seconds + case when open.was_lost then open.held else 0 end
        from open where s.id = open.id returning s.name, s.epoch, open.was_lost`,
@@ -110,6 +110,21 @@ export class StageLedgerRepository {
        limit 1000`,
     );
     return rows.map(({ id }) => id);
+  }
+
+  /** Runs that paused because their teacher was away, and whose teacher is no longer known to be. */
+  async pausedForTeachers(): Promise<string[]> {
+    const rows = await this.database.query<{ id: string }>(
+      `select r.id from runs r join teachers t on t.id = r.teacher_id left join teacher_endpoints e on e.base_url = t.base_url
+       where r.status = 'paused' and r.pause_cause->>'code' = 'teacher.away' and r.pause_requested_at is null and r.cancel_requested_at is null and e.opened_at is null
+       limit 1000`,
+    );
+    return rows.map(({ id }) => id);
+  }
+
+  /** Lets the paused stages of a run wait for a worker again. */
+  async wake(tx: Tx, runId: string): Promise<void> {
+    await tx.query(`update stages set status = 'waiting' where run_id = $1 and status = 'paused'`, [runId]);
   }
 
   /** Whether a worker holds a stage of the run. */

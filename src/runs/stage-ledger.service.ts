@@ -86,6 +86,13 @@ export class StageLedger {
     return settled.filter(Boolean).length;
   }
 
+  /** Lets runs go on that paused because their teacher was away, once it answers; a pause that somebody asked for stays. @returns how many. */
+  async resumeForTeachers(): Promise<number> {
+    const runs = await this.repository.pausedForTeachers();
+    const resumed = await Promise.all(runs.map((runId) => this.repository.transaction((tx) => this.outcomes.resumeForTeacher(tx, runId))));
+    return resumed.filter(Boolean).length;
+  }
+
   /** Books a lost lease, and ends the run over it when there were too many. @returns whether it did. */
   private async isGivenUp(tx: Tx, claim: Claim): Promise<boolean> {
     const error = await this.restarts.takeOver(tx, claim);

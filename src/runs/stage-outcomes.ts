@@ -62,6 +62,15 @@ export class StageOutcomes {
     return true;
   }
 
+  /** Lets a run go on that paused because its teacher was away, unless somebody ordered otherwise meanwhile. @returns whether it goes on. */
+  async resumeForTeacher(tx: Tx, runId: string): Promise<boolean> {
+    const run = await this.repository.lockRun(tx, runId);
+    if (run?.status !== 'paused' || run.pause_requested || run.cancel_requested) return false;
+    await this.repository.wake(tx, runId);
+    await this.feed.move(tx, runId, { to: 'queued', event: { type: 'job.queued', message: 'the teacher answers again: the job waits for a worker to go on', data: { cause: 'teacher_back' } } });
+    return true;
+  }
+
   private async succeed(tx: Tx, { claim, run, outcome }: { claim: Claim; run: LockedRun; outcome: Success }): Promise<StageOffer | undefined> {
     const { stage, epoch } = claim;
     await this.repository.leave(tx, claim, { status: 'succeeded', account: outcome.account });

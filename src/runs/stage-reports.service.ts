@@ -38,6 +38,24 @@ export class StageReports {
     });
   }
 
+  /** Shows that the stage cannot go on because its teacher is away, or goes on again. */
+  teacherAway(claim: Claim, isAway: boolean): Promise<void> {
+    return this.fence.write(claim, 'update', async (tx) => {
+      await tx.query('update stages set waiting_for = $2 where id = $1', [claim.stageId, isAway ? 'teacher_unavailable' : null]);
+      const entry = isAway
+        ? { level: 'warn' as const, type: 'teacher.away', message: `${claim.stage} waits: the teacher does not answer` }
+        : { type: 'teacher.back', message: `${claim.stage} no longer waits for the teacher` };
+      await this.feed.tell(tx, claim.runId, { ...entry, kind: 'event', data: { stage: claim.stage, epoch: claim.epoch } });
+    });
+  }
+
+  /** Books requests that were sent to the teacher, those that were in vain included. */
+  teacherAttempts(claim: Claim, count: number): Promise<void> {
+    return this.fence.write(claim, 'update', async (tx) => {
+      await tx.query('update stages set teacher_attempts = teacher_attempts + $2 where id = $1', [claim.stageId, count]);
+    });
+  }
+
   /** Lists a committed checkpoint, and takes those that made room for it off the list. */
   checkpoint(claim: Claim, { stage, step, name, bytes, metrics, expired }: CheckpointEvent): Promise<void> {
     return this.fence.write(claim, 'update', async (tx) => {

@@ -39,6 +39,12 @@ export class TeacherRepository {
     return rows.at(0);
   }
 
+  /** The first teacher that was registered at an address. */
+  async at(baseUrl: string): Promise<TeacherRow | undefined> {
+    const rows = await this.database.query<TeacherRow>(`select ${COLUMNS} from teachers where base_url = $1 order by teachers.created_at, id limit 1`, [baseUrl]);
+    return rows.at(0);
+  }
+
   /** Newest first, `limit + 1` at most; behind the teacher `after`, when it is given. */
   page({ after, limit }: { readonly after?: string; readonly limit: number }): Promise<TeacherRow[]> {
     return this.database.query<TeacherRow>(

@@ -92,6 +92,12 @@ export class TeacherService {
     return this.connect(await this.row(id));
   }
 
+  /** A way to an address, as one of its teachers has it; undefined when none has. @throws EgressRefused, SecretUnreadable */
+  async connectionTo(baseUrl: string): Promise<TeacherConnection | undefined> {
+    const row = await this.teachers.at(baseUrl);
+    return row && this.connect(row);
+  }
+
   private async row(id: string): Promise<TeacherRow> {
     const row = await this.teachers.find(id);
     if (!row) throw new TeacherNotFound(id);

@@ -16,6 +16,8 @@ const reports: ReporterOptions['reports'] = {
   checkpoint: async (_, { step }) => void told.push(`checkpoint ${step}`),
   quarantine: async (_, { name }) => void told.push(`quarantine ${name}`),
   samples: async (_, label) => void told.push(`samples ${label}`),
+  teacherAway: async (_, isAway) => void told.push(`teacher ${isAway ? 'away' : 'back'}`),
+  teacherAttempts: async (_, count) => void told.push(`attempts ${count}`),
   metrics: async (_, { points }) => void told.push(`metrics ${points.map(({ step }) => step).join(',')}`),
 };
 const step = (number: number): RunEvent => ({
@@ -44,6 +46,17 @@ it('tells the newest progress, and after it the points gathered, at its interval
   await vi.advanceTimersByTimeAsync(2_000);
 
   expect(told).toEqual(['progress 3', `metrics ${Array(7).fill(1).join(',')}`]);
+});
+
+it('tells at once that the teacher is away, and at its interval how often it was asked', async () => {
+  reporter.onAttempt();
+  reporter.onAway(true);
+  reporter.onAttempt();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(told).toEqual(['teacher away']);
+
+  await vi.advanceTimersByTimeAsync(4_000);
+  expect(told).toEqual(['teacher away', 'attempts 2']);
 });
 
 it('sends points as soon as a batch is full', async () => {

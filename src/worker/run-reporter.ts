@@ -7,7 +7,7 @@ import { mayPass } from './patience.js';
 /** What a reporter works with. */
 export interface ReporterOptions {
   readonly claim: Claim;
-  readonly reports: Pick<StageReports, 'progress' | 'event' | 'checkpoint' | 'quarantine' | 'samples' | 'metrics'>;
+  readonly reports: Pick<StageReports, 'progress' | 'event' | 'checkpoint' | 'quarantine' | 'samples' | 'metrics' | 'teacherAway' | 'teacherAttempts'>;
   /** Does a write, again where the database is away. */
   readonly write: (work: () => Promise<void>) => Promise<void>;
   readonly flushMs: number;
@@ -21,6 +21,7 @@ export class RunReporter {
   private readonly metrics: MetricBuffer;
   private readonly timer: NodeJS.Timeout;
   private newest: StageProgress | undefined;
+  private attempts = 0;
   private written: Promise<void> = Promise.resolve();
   private givenUp: { readonly error: unknown } | undefined;
 
@@ -60,6 +61,13 @@ export class RunReporter {
     }
   };
 
+  /** Takes what the stage's teacher client tells; returns at once. */
+  readonly onAttempt = (): void => void this.attempts++;
+  readonly onAway = (isAway: boolean): void => {
+    const { reports, claim } = this.options;
+    this.push(() => reports.teacherAway(claim, isAway));
+  };
+
   /**
    * Everything told so far is written, or was refused for what it is, when this resolves: a step is committed behind its points, and training that is
    * faster than they are stored waits here, so that no more of them is held than one checkpoint interval measures.
@@ -83,6 +91,9 @@ export class RunReporter {
     const progress = this.newest;
     this.newest = undefined;
     if (progress) this.push(() => reports.progress(claim, progress)); // first: it says of how many steps the points are
+    const attempts = this.attempts;
+    this.attempts = 0;
+    if (attempts > 0) this.push(() => reports.teacherAttempts(claim, attempts));
     for (const batch of this.metrics.take()) this.push(() => reports.metrics(claim, batch));
   }
 

@@ -8,12 +8,14 @@ import type { Engine } from '../engine/engine.js';
 import type { StageTask } from '../runs/stage-ledger.service.js';
 import { SELF_FENCE_SHARE } from './hold.js';
 import { StageInputs } from './stage-inputs.js';
+import type { TeacherAsking } from './stage-teachers.js';
 import { StageTools } from './stage-tools.js';
 
 /** The claim's parts of a stage's context. */
 export interface StageSurroundings extends Pick<RunContext, 'store' | 'epoch' | 'onEvent' | 'settled'> {
   /** Fires when engines are to be killed. */
   readonly killSignal: AbortSignal;
+  readonly asking: TeacherAsking;
 }
 
 /** A stage's context; `close` lets the teacher go. */
@@ -32,8 +34,8 @@ export class StageContexts {
   ) {}
 
   /** @throws AppError when something the run names is gone, damaged, or no longer allowed. */
-  async open(task: StageTask, { killSignal, ...parts }: StageSurroundings): Promise<OpenContext> {
-    const inputs = await this.inputs.open(task);
+  async open(task: StageTask, { killSignal, asking, ...parts }: StageSurroundings): Promise<OpenContext> {
+    const inputs = await this.inputs.open(task, asking);
     const { bavail, bsize } = await statfs(this.settings.storeDir);
     const context: RunContext = {
       ...inputs,

@@ -5,6 +5,7 @@ import { NoValidCheckpoint } from '../distillation/distillation.errors.js';
 import { EngineFailed, GradientNotFinite, WriteFailed } from '../engine/engine.js';
 import { fromWire } from '../engine/host/wire-errors.js';
 import { DiskFull } from '../storage/storage.errors.js';
+import { TeacherAway } from '../teacher-clients/teacher-client.js';
 import { isStopped, outcomeOf } from './stage-failure.js';
 
 class Refused extends AppError {
@@ -53,5 +54,6 @@ describe('outcomeOf', () => {
 
     expect(outcomeOf(new DiskFull('no room'))).toEqual(pause);
     expect(outcomeOf(fromWire({ code: 'model_files.disk_full', kind: 'unavailable', message: 'no room' }))).toEqual(pause);
+    expect(outcomeOf(new TeacherAway('gone'))).toEqual({ kind: 'paused', cause: { code: 'teacher.away', message: 'gone', param: null } });
   });
 });

@@ -6,11 +6,14 @@ import type { Hold } from './hold.js';
 const LONGEST_MESSAGE = 4_000;
 /** The one code of every full disk, whoever met it. */
 const DISK_FULL = 'storage.disk_full';
+/** The code of a teacher that stays away. */
+const AWAY = 'teacher.away';
 
-/** What is to become of a stage whose work ended in an error. A full disk is not the run's fault: it pauses, and goes on where it stopped once there is room. */
+/** What is to become of a stage whose work ended in an error. A full disk or an absent teacher is not the run's fault: it pauses, and goes on where it stopped once the cause is gone. */
 export function outcomeOf(error: unknown): ClaimOutcome {
   const failure = failureOf(error);
-  return isDiskFull(error) ? { kind: 'paused', cause: { ...failure, code: DISK_FULL } } : { kind: 'failed', by: classOf(error), error: failure };
+  if (isDiskFull(error)) return { kind: 'paused', cause: { ...failure, code: DISK_FULL } };
+  return failure.code === AWAY ? { kind: 'paused', cause: failure } : { kind: 'failed', by: classOf(error), error: failure };
 }
 
 /** Codes of what the machine around the run does: disks, rights, the database. */

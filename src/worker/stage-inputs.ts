@@ -9,8 +9,7 @@ import { Tokenizer } from '../model-files/tokenizer.js';
 import { PromptSetService } from '../prompt-sets/prompt-sets.service.js';
 import type { StageTask } from '../runs/stage-ledger.service.js';
 import { StudentService } from '../students/students.service.js';
-import { VllmTeacherClient } from '../teacher-clients/vllm/vllm-teacher-client.js';
-import { TeacherService } from '../teachers/teacher.service.js';
+import { StageTeachers, type TeacherAsking } from './stage-teachers.js';
 
 /** What the ids of a task stand for. */
 export type OpenInputs = Pick<RunContext, 'spec' | 'modelDir' | 'tokenizer' | 'template' | 'trainingPrompts' | 'validationPrompts' | 'teacher'>;
@@ -21,11 +20,11 @@ export class StageInputs {
   constructor(
     private readonly students: StudentService,
     private readonly promptSets: PromptSetService,
-    private readonly teachers: TeacherService,
+    private readonly teachers: StageTeachers,
   ) {}
 
   /** The caller closes the teacher. @throws AppError when something the run names is gone, damaged, or no longer allowed. */
-  async open({ model: name, trainingFile, validationFile, teacherId, spec }: StageTask): Promise<OpenInputs> {
+  async open({ model: name, trainingFile, validationFile, teacherId, spec }: StageTask, asking: TeacherAsking): Promise<OpenInputs> {
     const modelDir = await this.students.directory(name);
     const training = await this.promptSets.path(trainingFile);
     const validation = await this.promptSets.path(validationFile);
@@ -37,9 +36,8 @@ export class StageInputs {
       trainingPrompts: await promptsIn(training, trainingFile),
       validationPrompts: await promptsIn(validation, validationFile),
     };
-    const { baseUrl, model, apiKey, dispatcher } = await this.teachers.connection(teacherId);
+    const { baseUrl, model, teacher } = await this.teachers.open(teacherId, { asking, vocabSize });
     const named = { model: modelDir, training_file: training, validation_file: validation, teacher: { base_url: baseUrl, model } };
-    const teacher = new VllmTeacherClient({ baseUrl, model, vocabSize, apiKey, dispatcher, replies: 'withheld' });
     return { ...inputs, spec: resolveServiceSpec(parseServiceSpec(spec), named), teacher };
   }
 }

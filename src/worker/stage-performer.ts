@@ -31,7 +31,9 @@ export class StagePerformer {
     const { metricsFlushMs: flushMs, metricsFlushPoints: flushPoints } = this.settings;
     const reporter = new RunReporter({ claim, reports: this.reports, write: (work) => hold.patiently(work), flushMs, flushPoints, onUnwritten });
     try {
-      const { context, close } = await this.contexts.open(task, { store, epoch: claim.epoch, onEvent: reporter.onEvent, settled: reporter.settled, killSignal });
+      const { onEvent, settled, onAttempt, onAway } = reporter;
+      const asking = { patience: claim.stage === 'validate' ? ('fails' as const) : ('waits' as const), onAttempt, onAway };
+      const { context, close } = await this.contexts.open(task, { store, epoch: claim.epoch, onEvent, settled, killSignal, asking });
       const outcome = await performStage(claim.stage, context, stopSignal).finally(close);
       return { kind: 'succeeded', ...outcome, ...(outcome.report && { studentDir: store.path('student') }) };
     } finally {

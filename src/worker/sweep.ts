@@ -5,7 +5,7 @@ import { StageLedger } from '../runs/stage-ledger.service.js';
 import { Delivery } from './delivery.js';
 import { WorkerLog } from './worker-log.js';
 
-/** Finds what nobody delivers: delivers every stage that is due again, and ends runs that were asked to stop while nobody holds them. */
+/** Finds what nobody delivers: delivers every stage that is due again, ends runs that were asked to stop while nobody holds them, and lets those go on whose teacher is back. */
 @Injectable()
 export class Sweep {
   private timer: NodeJS.Timeout | undefined;
@@ -36,6 +36,7 @@ export class Sweep {
   async once(): Promise<void> {
     try {
       await this.ledger.settleUnattended();
+      await this.ledger.resumeForTeachers();
       const due = await this.ledger.due();
       await this.delivery.deliver(due);
     } catch (error) {

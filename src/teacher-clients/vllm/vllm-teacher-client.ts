@@ -49,6 +49,11 @@ export class VllmTeacherClient extends TeacherClient {
     return { model: this.options.model, maxLength, repeatable, fingerprint: hash.digest('hex') };
   }
 
+  /** Asks once for the least that shows that the teacher answers. @throws TeacherUnavailable, TeacherRefused, TeacherAnswerInvalid, Aborted */
+  async knock(signal: AbortSignal): Promise<void> {
+    await this.scoreOne({ sequence: { ids_T: PROBE_IDS, from: 1 }, index: 0, k: 1, attempts: 'once' }, signal);
+  }
+
   override async tokenize(text: string, signal: AbortSignal = never()): Promise<TokenIds | undefined> {
     const body = { model: this.options.model, prompt: text, add_special_tokens: false };
     try {
