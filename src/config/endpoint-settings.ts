@@ -33,4 +33,6 @@ export const endpointSettings = {
   endpointAnswerMsPerToken: milliseconds.default(250),
   /** Longest silence inside an answer. */
   endpointSilenceMs: milliseconds.default(60_000),
+  /** A whole answer may take that silence, and at this rate the time of the most bytes it may have. Bytes a millisecond. */
+  endpointSlowestBytesPerMs: z.coerce.number().int().min(1).default(64),
 };

@@ -41,6 +41,7 @@ function limitsOf(settings: WorkerSettings): Partial<VllmLimits> {
     answerMs: settings.endpointAnswerMs,
     answerMsPerToken: settings.endpointAnswerMsPerToken,
     silenceMs: settings.endpointSilenceMs,
+    slowestBytesPerMs: settings.endpointSlowestBytesPerMs,
     tries: settings.endpointTries,
     retryWaitMs: settings.endpointRetryWaitMs,
     retryWaitMostMs: settings.endpointRetryWaitMostMs,

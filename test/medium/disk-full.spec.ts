@@ -28,7 +28,7 @@ const checkpointsOf = async (id: string) => (await readdir(join(service.storeDir
 describe.skipIf(!disk)('a run whose disk is full', () => {
   it('trains on without two saves, pauses at the third, and ends with the same bits once there is room', async () => {
     await mkdir(disk!.dir);
-    service = await TinyService.start(disk!.dir);
+    service = await TinyService.start({ storeDir: disk!.dir });
     await service.startWorker();
     const undisturbed = await weightsOf(await service.submit());
     await service.stopWorkers();

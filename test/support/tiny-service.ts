@@ -40,6 +40,12 @@ export class TestTools extends StageTools {
   }
 }
 
+/** What a tiny service may have otherwise. */
+export interface TinyOptions {
+  readonly storeDir?: string;
+  readonly front?: (teacherUrl: string) => Promise<string>;
+}
+
 /** The whole service in this process, on a database, a queue prefix and a store of its own, with a tiny model and a teacher that answers over HTTP. */
 export class TinyService {
   private workers: RunningWorker[] = [];
@@ -48,25 +54,29 @@ export class TinyService {
     readonly database: Database,
     readonly storeDir: string,
     readonly queue: TestRedis,
-    private readonly parts: { readonly postgres: TestDatabase; readonly api: RunningApi; readonly teacher: TeacherServer; readonly run: TinyRun; readonly key: string; readonly body: object },
+    private readonly parts: { readonly postgres: TestDatabase; readonly api: RunningApi; readonly teacher: TeacherServer; readonly teacherUrl: string; readonly run: TinyRun; readonly key: string; readonly body: object },
   ) {}
 
-  /** @param given the store's directory; without it, one is made. It is removed at the end. */
-  static async start(given?: string): Promise<TinyService> {
+  /**
+   * @param options `storeDir` is removed at the end; without it, one is made. `front` stands between the service and the teacher: is told the teacher's address,
+   * and gives the one to register.
+   */
+  static async start({ storeDir: given, front = async (url) => url }: TinyOptions = {}): Promise<TinyService> {
     const [postgres, queue, storeDir, run] = await Promise.all([freshDatabase(), redis(), given ?? mkdtemp(join(tmpdir(), 'limbeck-service-')), TinyRun.lay()]);
     const teacher = await startTestTeacher({ modelDir: join(run.home, 'teacher'), modelName: 'tiny' });
-    const settings = ApiSettings.parse({ databaseUrl: postgres.url, redisUrl: queue.url, redisPrefix: queue.prefix, storeDir, masterKey: MASTER_KEY, allowedTeachers: teacher.url, logLevel: 'silent', port: 0, drainMs: 0 });
+    const teacherUrl = await front(teacher.url);
+    const settings = ApiSettings.parse({ databaseUrl: postgres.url, redisUrl: queue.url, redisPrefix: queue.prefix, storeDir, masterKey: MASTER_KEY, allowedTeachers: teacherUrl, logLevel: 'silent', port: 0, drainMs: 0 });
     const api = await startApi(settings);
     const database = new Database(await createDataSource({ url: postgres.url, poolSize: 4, statementMs: 30_000, connectMs: 5_000 }).initialize());
     const key = (await database.transaction((tx) => AuthService.over(database, MASTER_KEY).createKey(tx, { name: 'test', scopes: ['admin'] }))).text;
-    const body = await registerInputs(database, settings, { run, teacherUrl: teacher.url });
-    return new TinyService(database, storeDir, queue, { postgres, api, teacher, run, key, body });
+    const body = await registerInputs(database, settings, { run, teacherUrl });
+    return new TinyService(database, storeDir, queue, { postgres, api, teacher, teacherUrl, run, key, body });
   }
 
   /** Settings of another API of the same service. */
   apiSettings(): ApiSettingsInput {
-    const { postgres, teacher } = this.parts;
-    return { databaseUrl: postgres.url, redisUrl: this.queue.url, redisPrefix: this.queue.prefix, storeDir: this.storeDir, masterKey: MASTER_KEY, allowedTeachers: teacher.url, logLevel: 'silent', drainMs: 0 };
+    const { postgres, teacherUrl } = this.parts;
+    return { databaseUrl: postgres.url, redisUrl: this.queue.url, redisPrefix: this.queue.prefix, storeDir: this.storeDir, masterKey: MASTER_KEY, allowedTeachers: teacherUrl, logLevel: 'silent', drainMs: 0 };
   }
 
   /** Body of a submission, some fields of `method.distillation` changed. */
@@ -77,8 +87,8 @@ export class TinyService {
 
   /** Settings of a worker with short times and a worker's rights in the database. */
   workerSettings(change: Partial<WorkerSettingsInput> = {}): WorkerSettingsInput {
-    const { postgres, teacher } = this.parts;
-    const common = { databaseUrl: postgres.workerUrl, redisUrl: this.queue.url, redisPrefix: this.queue.prefix, storeDir: this.storeDir, masterKey: MASTER_KEY, allowedTeachers: teacher.url };
+    const { postgres, teacherUrl } = this.parts;
+    const common = { databaseUrl: postgres.workerUrl, redisUrl: this.queue.url, redisPrefix: this.queue.prefix, storeDir: this.storeDir, masterKey: MASTER_KEY, allowedTeachers: teacherUrl };
     return { ...SWIFT, ...common, engine: 'reference', threads: 1, logLevel: 'silent', ...change };
   }
 
