@@ -102,6 +102,12 @@ export class Governor {
     return this.standing?.openedAt !== undefined;
   }
 
+  /** Resolves when the board was told of everything so far. */
+  async settled(): Promise<void> {
+    await this.nextExchange;
+    await this.exchanging;
+  }
+
   /** Asks how the endpoint stands before anything more is sent; at once where something waits. */
   look(): void {
     this.seenAt = -Infinity;

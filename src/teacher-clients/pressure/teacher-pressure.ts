@@ -50,6 +50,11 @@ export class TeacherPressure {
     return this.options.governor.gaveUp();
   }
 
+  /** Resolves when all who share the endpoint's state were told of everything so far. */
+  settled(): Promise<void> {
+    return this.options.governor.settled();
+  }
+
   private count(change: 1 | -1): void {
     const before = this.away;
     this.away += change;

@@ -92,6 +92,7 @@ export class VllmHttp {
 
   async close(): Promise<void> {
     await this.dispatcher.destroy();
+    await this.settings.pressure.settled();
   }
 
   /** The server's own words, where they may be repeated. */
