@@ -42,9 +42,9 @@ export class ChaosJob {
   }
 
   /** Registers model, files and teacher once for all jobs of a service. */
-  static async inputs(service: ChaosService, teacherUrl = service.teacher.url): Promise<RegisteredInputs> {
+  static async inputs(service: ChaosService): Promise<RegisteredInputs> {
     const client = service.client();
-    return registerInputs(client, service.dir, teacherUrl).finally(() => client.close());
+    return registerInputs(client, service.dir, service.teacherUrl).finally(() => client.close());
   }
 
   static async submit(service: ChaosService, inputs: RegisteredInputs, change: object = {}): Promise<ChaosJob> {

@@ -33,14 +33,16 @@ export class ChaosService {
     readonly dir: string,
     readonly postgres: KeptServer & { readonly urls: { readonly owner: string; readonly worker: string } },
     readonly redis: KeptServer & { readonly url: string },
-    readonly teacher: RunningTeacher,
-    private readonly parts: { readonly secrets: Secrets; readonly apiPort: number; readonly adminKey: string; readonly database: Database; readonly apiEntry: string; readonly workerEntry: string },
+    private readonly teacher: RunningTeacher,
+    private readonly parts: { readonly teacherUrl: string; readonly secrets: Secrets; readonly apiPort: number; readonly adminKey: string; readonly database: Database; readonly apiEntry: string; readonly workerEntry: string },
   ) {}
 
-  static async start(): Promise<ChaosService> {
+  /** @param front stands between the service and the teacher: is told the teacher's address, and gives the one to register. */
+  static async start(front: (teacherUrl: string) => Promise<string> = async (url) => url): Promise<ChaosService> {
     const dir = mkdtempSync(join(tmpdir(), 'limbeck-chaos-'));
     chmodSync(dir, 0o711); // Postgres runs as another user when this is root, and passes through
     const teacher = await startTeacherProcess(await layInputs(dir));
+    const teacherUrl = await front(teacher.url);
     const secrets = openSecrets(join(dir, 'secrets.json'));
     const ground = { dataDir: dir, secrets, settings: SupervisorSettings.parse({}), onNotice: () => undefined };
     const [postgres, redis] = await Promise.all([keptPostgres(ground), keptRedis(ground)]);
@@ -49,13 +51,18 @@ export class ChaosService {
     const database = new Database(await createDataSource({ url: postgres.urls.owner, poolSize: 3, statementMs: 30_000, connectMs: 5_000 }).initialize());
     mkdirSync(join(dir, 'store'));
     const [apiEntry, workerEntry] = [await compiled('src/main.api.ts'), await compiled('src/main.worker.ts')];
-    const service = new ChaosService(dir, postgres, redis, teacher, { secrets, apiPort: await freePort(), adminKey, database, apiEntry, workerEntry });
+    const service = new ChaosService(dir, postgres, redis, teacher, { teacherUrl, secrets, apiPort: await freePort(), adminKey, database, apiEntry, workerEntry });
     await service.startApi();
     return service;
   }
 
   get url(): string {
     return `http://127.0.0.1:${this.parts.apiPort}`;
+  }
+
+  /** The address to register. */
+  get teacherUrl(): string {
+    return this.parts.teacherUrl;
   }
 
   get key(): string {
@@ -110,7 +117,7 @@ export class ChaosService {
   }
 
   private get common() {
-    const { secrets } = this.parts;
-    return { redisUrl: this.redis.url, storeDir: join(this.dir, 'store'), masterKey: secrets.masterKey, allowedTeachers: this.teacher.url, logLevel: 'silent' as const };
+    const { secrets, teacherUrl } = this.parts;
+    return { redisUrl: this.redis.url, storeDir: join(this.dir, 'store'), masterKey: secrets.masterKey, allowedTeachers: teacherUrl, logLevel: 'silent' as const };
   }
 }

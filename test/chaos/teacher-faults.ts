@@ -1,14 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { WorkerSettingsInput } from '../../src/config/service-settings.js';
 import { INVALID_ANSWERS, isProbe, type Misbehaviour, type MisbehavingTeacher } from '../support/fake-teacher/misbehaving-teacher.js';
-import { residentKib } from '../support/process-figures.js';
+import { rssKib } from '../support/process-figures.js';
 import { ChaosJob } from './chaos-job.js';
 import type { ChaosService } from './chaos-service.js';
 import { Claims, type ChaosRow } from './table.js';
 import { checkAgainst, type Undisturbed } from './undisturbed.js';
 
 /** Durations of an endpoint, shrunk as those of leases are. */
-const ENDPOINT: Partial<WorkerSettingsInput> = {
+const ENDPOINT = {
   endpointSyncMs: 50,
   endpointWindowMs: 1_500,
   endpointCircuitCalls: 10,
@@ -18,7 +18,7 @@ const ENDPOINT: Partial<WorkerSettingsInput> = {
   endpointRetryFloor: 10_000,
   endpointRetryWaitMs: 5,
   endpointRetryWaitMostMs: 50,
-};
+} satisfies Partial<WorkerSettingsInput>;
 /** A circuit that never opens, for faults that are not about it. */
 const PATIENT: Partial<WorkerSettingsInput> = { ...ENDPOINT, endpointCircuitCalls: 10_000 };
 const OUTAGE_MS = 9_000;
@@ -48,7 +48,7 @@ export async function failTeacher({ service, undisturbed, teacher }: TeacherFaul
   await job.until(async () => ((await job.status()) === 'paused' ? true : undefined));
   await pause(Math.max(0, OUTAGE_MS - (Date.now() - began)));
   const outage = teacher.received.slice(from);
-  const mostProbes = 2 + Math.ceil((Date.now() - began) / ENDPOINT.endpointProbeMs!);
+  const mostProbes = 2 + Math.ceil((Date.now() - began) / ENDPOINT.endpointProbeMs);
   teacher.behave();
   await job.untilEnded();
   await service.killWorkers();
@@ -85,7 +85,7 @@ export async function spoilAnswers({ service, undisturbed, teacher }: TeacherFau
   teacher.misbehave((request) => (isWork(request) && request.number % 6 === 0 ? kinds[spoilt++ % kinds.length] : undefined));
   const job = await ChaosJob.submit(service, undisturbed.inputs);
   await job.until(async () => {
-    const rss = residentKib(worker.pid);
+    const rss = await rssKib(worker.pid);
     least = Math.min(least, rss);
     most = Math.max(most, rss);
     return (await job.status()) === 'succeeded' ? true : undefined;
