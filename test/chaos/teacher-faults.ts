@@ -82,7 +82,7 @@ export async function spoilAnswers({ service, undisturbed, teacher }: TeacherFau
   let spoilt = 0;
   let least = Infinity;
   let most = 0;
-  teacher.misbehave((request) => (isWork(request) && request.number % 6 === 0 ? kinds[spoilt++ % kinds.length] : undefined));
+  teacher.misbehave((request) => (isWork(request) && request.number % 6 === 0 ? kinds[spoilt++] : undefined)); // each kind once: more than ten invalid answers would end the run, as they should
   const job = await ChaosJob.submit(service, undisturbed.inputs);
   await job.until(async () => {
     const rss = await rssKib(worker.pid);
@@ -93,10 +93,10 @@ export async function spoilAnswers({ service, undisturbed, teacher }: TeacherFau
   teacher.behave();
   await service.killWorkers();
   await checkAgainst(claims, job, undisturbed);
-  claims.holds(`only ${spoilt} answers were spoilt, fewer than there are kinds`, spoilt >= kinds.length);
+  claims.holds(`only ${spoilt} of ${kinds.length} kinds of answers were met`, spoilt >= kinds.length);
   claims.atMost('KiB that the worker grew by', most - least, MEMORY_MOST_KIB);
-  const seen = `${spoilt} answers of ${kinds.length} kinds, none used; the worker grew by ${Math.round((most - least) / 1024)} MiB at most`;
-  return { id: 'C12', fault: 'truncated JSON, HTML, NaN, positive log-probs, wrong ids, wrong lengths, deep JSON, 1 GiB', times: spoilt, mustHold: 'never trained on, memory under 100 MiB more, same bits', seen, broken: claims.broken };
+  const seen = `${kinds.length} kinds of answers, none used; the worker grew by ${Math.round((most - least) / 1024)} MiB at most`;
+  return { id: 'C12', fault: 'truncated JSON, HTML, NaN, positive log-probs, wrong ids, wrong lengths, deep JSON, 1 GiB', times: kinds.length, mustHold: 'never trained on, memory under 100 MiB more, same bits', seen, broken: claims.broken };
 }
 
 /** C13: a 429 with Retry-After holds for the whole endpoint, on every worker. */
