@@ -10,8 +10,11 @@ import { getJson, postJson } from '../support/http-json.js';
 import { TinyService } from '../support/tiny-service.js';
 
 const JOBS = '/v1/fine_tuning/jobs';
-/** In a larger heap V8 lets garbage stand for dozens of runs, and the slope of a hundred would be that of the garbage. */
-const SMALL_HEAP = ['--max-old-space-size=64'];
+/**
+ * Somewhat more than each needs: with V8's own limits garbage stands for dozens of runs, and the slope of a hundred would be that of the garbage; with much
+ * less it collects all the time.
+ */
+const HEAPS = { api: ['--max-old-space-size=64'], worker: ['--max-old-space-size=128'] };
 /** Every stage, and as little of each as there is. */
 const LITTLE = {
   collect: { max_tokens: 4 },
@@ -43,7 +46,7 @@ interface Watched {
 /** Takes runs one after the other through an API and a worker of their own, and looks at both after each. */
 export async function soak(runs: number): Promise<SoakSample[]> {
   const service = await TinyService.start();
-  const api = await ApiReplica.start(service.apiSettings(), SMALL_HEAP);
+  const api = await ApiReplica.start(service.apiSettings(), HEAPS.api);
   const worker = await startWorker(service);
   const engineEntry = await compiled('src/main.engine.ts');
   const samples: SoakSample[] = [];
@@ -83,7 +86,7 @@ async function look({ service, api, worker, engineEntry }: Watched): Promise<Soa
 
 async function startWorker(service: TinyService): Promise<ChildProcess> {
   const environment = { PATH: process.env.PATH, ...serviceEnvironment(service.workerSettings()) };
-  const worker = fork(await compiled('src/main.worker.ts'), [], { env: environment, stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: SMALL_HEAP });
+  const worker = fork(await compiled('src/main.worker.ts'), [], { env: environment, stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: HEAPS.worker });
   await once(worker, 'message');
   return worker;
 }
