@@ -27,6 +27,8 @@ export interface StageState {
   /** Steps, answers or rollouts that are done. */
   readonly done: number;
   readonly tokens: number;
+  /** What it cannot go on without. */
+  readonly waitingFor: string | null;
 }
 
 /** A job of the chaos suite, watched through the database so that no API is needed. */
@@ -66,7 +68,7 @@ export class ChaosJob {
 
   stages(): Promise<StageState[]> {
     return this.query(
-      `select s.id, s.name, s.status, s.epoch, n.name as worker, coalesce((s.progress->>'done')::int, 0) as done, coalesce((s.account->>'tokens')::int, 0) as tokens
+      `select s.id, s.name, s.status, s.epoch, n.name as worker, coalesce((s.progress->>'done')::int, 0) as done, coalesce((s.account->>'tokens')::int, 0) as tokens, s.waiting_for as "waitingFor"
        from stages s left join nodes n on n.id = s.node_id where s.run_id = $1 order by s.ordinal`,
       [this.id],
     );

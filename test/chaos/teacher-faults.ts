@@ -42,7 +42,8 @@ export async function failTeacher({ service, undisturbed, teacher }: TeacherFaul
   await job.untilStage('align', ({ done }) => done >= 2);
   const failed = teacher.received.filter(({ met }) => met !== undefined).length;
   teacher.misbehave(() => ({ kind: 'status', status: 500 }));
-  await job.until(async () => ((await job.events('teacher.away')).length > 0 ? true : undefined));
+  await pause(ENDPOINT.endpointWindowMs); // half of the calls failing may have opened the circuit before, and a probe closed it
+  await job.untilStage('align', ({ waitingFor }) => waitingFor === 'teacher_unavailable');
   const from = teacher.received.length;
   const began = Date.now();
   await job.until(async () => ((await job.status()) === 'paused' ? true : undefined));

@@ -217,11 +217,11 @@ describe('GET one', () => {
     await setStage(id, 'validate', 'succeeded');
     await setStage(id, 'collect', 'running');
     await database.query(`update stages set progress = '{"label": "collect", "done": 5, "total": 20, "unit": "answers", "rate": 2.5}' where run_id = $1 and name = 'collect'`, [id]);
-    await database.query(`update stages set account = '{"seconds": 3, "tokens": 10, "teacher_calls": 2}', device_seconds = 1.5 where run_id = $1 and name = 'validate'`, [id]);
+    await database.query(`update stages set account = '{"seconds": 3, "tokens": 10, "teacher_calls": 2}', device_seconds = 1.5, teacher_attempts = 3 where run_id = $1 and name = 'validate'`, [id]);
     const { json } = await get<Job>(`/${id}`);
     expect(json.progress).toEqual({ stage: 'collect', label: 'collect', percent: 25, done: 5, total: 20, unit: 'answers', rate: 2.5 });
     expect(json.estimated_finish).toBeGreaterThanOrEqual(json.created_at + 6);
-    expect(json.usage).toEqual({ student_tokens: 10, teacher_requests: 2, seconds: 3, device_seconds: { validate: 1.5 } });
+    expect(json.usage).toEqual({ student_tokens: 10, teacher_requests: 2, teacher_attempts: 3, seconds: 3, device_seconds: { validate: 1.5 } });
     expect(json.status_details).toMatchObject({ stage: 'collect', waiting_reason: null });
   });
 });

@@ -20,6 +20,7 @@ const BROKEN_SCORES: readonly { name: string; change: (choice: FakeChoice) => vo
   { name: 'no actual id', change: (choice) => delete row(choice, 2)['3'], says: /position 2: the actual id 3 is not among/ },
   { name: 'fewer ids than asked for', change: (choice) => choice.prompt_logprobs?.splice(1, 1, { '2': low(), '3': low() }), says: /position 1: it holds 2 ids where 3 were asked for/ },
   { name: 'one of the best lost to the actual id', change: (choice) => delete row(choice, 1)[bestKey(choice, 1)], says: /position 1: it holds 3 ids, but the actual id 2 ranks \d+th/ },
+  { name: 'an id that no padding of the head explains', change: foreign, says: /position 1: ids outside the vocabulary of 32 have a probability of 0[.]\d+ together/ },
   { name: 'more ids than asked for', change: (choice) => Object.assign(row(choice, 1), { '20': low(), '21': low(), '22': low() }), says: /where 3 were asked for/ },
   { name: 'an actual id above the best, sent on top', change: misplaced, says: /actual id 4 has log-prob -1, above the last of the best, -5/ },
   { name: 'text for a log-prob', change: (choice) => Object.assign(best(choice, 1), { logprob: 'NaN' }), says: /NaN is not a log-prob/ },
@@ -107,6 +108,12 @@ function best(choice: FakeChoice, position: number): FakeLogprob {
 
 function low(): FakeLogprob {
   return { logprob: -30, rank: 99, decoded_token: '' };
+}
+
+/** One of the best under an id that the student has not. */
+function foreign(choice: FakeChoice): void {
+  row(choice, 1)['2000000'] = best(choice, 1);
+  delete row(choice, 1)[bestKey(choice, 1)];
 }
 
 /** A row of three best ids and the actual id 4 on top of them, yet likelier than they. */

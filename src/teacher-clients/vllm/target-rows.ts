@@ -25,6 +25,8 @@ const LOG_ZERO = -100;
 /** Rounding may lift a log-prob above 0, and a mass above 1, by as much. */
 const MOST_LOG_PROB = 1e-4;
 const MOST_MASS = 1.001;
+/** Padded rows of a head are ids that a model all but never gives; a teacher that gives them more has another vocabulary. */
+const MOST_PADDED_MASS = 1e-3;
 
 /** Checks positions of one answer as they are added, and lays them out as a target. */
 export class TargetRows {
@@ -72,6 +74,8 @@ export class TargetRows {
     const actual = checked.find(({ id }) => id === actualId);
     if (!actual) return invalid(where, `the actual id ${actualId} is not among the ${entries.length} sent`);
     if (actualId >= vocabSize) invalid(where, `its id ${actualId} is outside the vocabulary of ${vocabSize} ids`);
+    const padded = checked.reduce((sum, { id, logProb }) => sum + (id < vocabSize ? 0 : Math.exp(logProb)), 0);
+    if (padded > MOST_PADDED_MASS) invalid(where, `ids outside the vocabulary of ${vocabSize} have a probability of ${padded} together; padded rows of a head have next to none`);
     if (checked.length < Math.min(k, vocabSize) || checked.length > k + 1) invalid(where, `it holds ${checked.length} ids where ${k} were asked for, or one more for the actual id`);
     const ordered = checked.sort((a, b) => b.logProb - a.logProb || a.id - b.id);
     const best = ordered.filter((entry) => entry !== actual);
