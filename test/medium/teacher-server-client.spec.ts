@@ -34,8 +34,10 @@ describe('teacher server and client over real HTTP', () => {
     dir = await writeTinyModel(await mkdtemp(join(tmpdir(), 'limbeck-server-client-')));
     llama = await Float64Llama.open(dir);
     server = await startTestTeacher({ modelDir: dir, modelName: 'tiny', apiKey: KEY, maxLogprobs: 16, queueLimit: 4, retryAfterSeconds: 1 });
-    // Four may wait, so a larger batch meets 429: waiting then takes no time here, and time never runs out.
-    client = connect({ timing: { now: () => 0, jitter: () => 0.5, wait: () => new Promise((resolve) => setImmediate(resolve)) } });
+    // Four may wait, so a larger batch meets 429: waiting then takes no time here, though the clock goes on by it.
+    let now = 0;
+    const wait = (ms: number): Promise<void> => new Promise((resolve) => setImmediate(() => resolve(void (now += ms))));
+    client = connect({ timing: { now: () => now, jitter: () => 0.5, wait } });
   });
 
   afterAll(async () => {
