@@ -2,10 +2,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify as toYaml } from 'yaml';
-import { pruneModel } from '../../src/model-files/prune.js';
 import { runLimbeck, type Finished } from './limbeck-process.js';
 import { startTestTeacher } from './teacher.js';
-import { writeTinyModel } from './tiny-model.js';
+import { layInputs } from './whole-inputs.js';
 
 /** A job for `limbeck distill` with its inputs and its teacher. */
 export interface TinyJob {
@@ -20,11 +19,7 @@ export interface TinyJob {
 /** @param change fields of `method.distillation`. */
 export async function layTinyJob(change: object = {}): Promise<TinyJob> {
   const dir = await mkdtemp(join(tmpdir(), 'limbeck-job-'));
-  const teacherDir = await writeTinyModel(join(dir, 'teacher'), { layers: 3, seed: 5 });
-  await pruneModel(teacherDir, join(dir, 'student'), [0, 2]);
-  const teacher = await startTestTeacher({ modelDir: teacherDir, modelName: 'tiny-teacher' });
-  await writeFile(join(dir, 'train.jsonl'), promptFile(20, 0));
-  await writeFile(join(dir, 'heldout.jsonl'), promptFile(4, 100));
+  const teacher = await startTestTeacher({ modelDir: await layInputs(dir), modelName: 'tiny-teacher' });
   await writeFile(join(dir, 'job.yaml'), toYaml(job(teacher.url, change)));
   return {
     dir,
@@ -59,6 +54,3 @@ function job(teacherUrl: string, change: object): object {
     },
   };
 }
-
-const promptFile = (count: number, first: number): string =>
-  Array.from({ length: count }, (_, index) => `${JSON.stringify({ messages: [{ role: 'user', content: `Say number ${first + index}.` }] })}\n`).join('');
