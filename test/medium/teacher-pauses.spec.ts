@@ -47,6 +47,7 @@ describe('a run that paused because its teacher was away', () => {
     const { runId } = await layPaused();
     await orders.pause(runId);
     expect(await parts.ledger.resumeForTeachers()).toBe(0);
+    expect(await parts.database.transaction((tx) => parts.outcomes.resumeForTeacher(tx, runId))).toBe(false); // as where the order came between look and lock
     expect(await stateOf(runId)).toEqual({ status: 'paused', pause_cause: null });
 
     await orders.resume(runId);
