@@ -79,7 +79,7 @@ async function answers(port: number, pid: number, { dir, password, startMs }: Re
 
 async function stopRedis({ dir, stopMs }: RedisOptions): Promise<void> {
   const pid = runningRedis(dir);
-  if (pid !== undefined) await endProcess(pid, () => runningRedis(dir) === pid, stopMs);
+  if (pid !== undefined) await endProcess(pid, () => isRedisIn(dir, pid), stopMs); // it removes its file some time before it is gone
   rmSync(join(dir, 'redis.pid'), { force: true });
 }
 
@@ -88,10 +88,14 @@ export function runningRedis(dir: string): number | undefined {
   const file = join(dir, 'redis.pid');
   if (!existsSync(file)) return undefined;
   const pid = Number(readFileSync(file, 'utf8'));
+  return isRedisIn(dir, pid) ? pid : undefined;
+}
+
+function isRedisIn(dir: string, pid: number): boolean {
   try {
-    return commandLine(pid)?.includes('redis-server') && readlinkSync(`/proc/${pid}/cwd`) === realpathSync(dir) ? pid : undefined;
+    return commandLine(pid)?.includes('redis-server') === true && readlinkSync(`/proc/${pid}/cwd`) === realpathSync(dir);
   } catch {
-    return undefined; // ended meanwhile, or another user's
+    return false; // ended meanwhile, or another user's
   }
 }
 

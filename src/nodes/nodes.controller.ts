@@ -1,4 +1,4 @@
-import { Controller, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
+import { Controller, Get, Inject, Param, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { ApiSettings } from '../config/service-settings.js';
 import { API_SETTINGS } from '../config/tokens.js';
@@ -28,23 +28,5 @@ export class NodesController {
   @ApiOkResponse({ standardSchema: Node })
   async retrieve(@Param('id') id: string): Promise<Node> {
     return nodeOf(await this.nodes.get(id), this.settings.nodeSilentMs);
-  }
-
-  /** Has the node give its stages back at their next step boundary and take no more; other workers go on. Again changes nothing. */
-  @Post(':id/drain')
-  @HttpCode(200)
-  @Scopes('admin')
-  @ApiOkResponse({ standardSchema: Node })
-  async drain(@Param('id') id: string): Promise<Node> {
-    return nodeOf(await this.nodes.drain(id), this.settings.nodeSilentMs);
-  }
-
-  /** Lets a draining node take stages again. */
-  @Post(':id/undrain')
-  @HttpCode(200)
-  @Scopes('admin')
-  @ApiOkResponse({ standardSchema: Node })
-  async undrain(@Param('id') id: string): Promise<Node> {
-    return nodeOf(await this.nodes.undrain(id), this.settings.nodeSilentMs);
   }
 }
