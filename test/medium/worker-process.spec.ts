@@ -22,8 +22,6 @@ let entry: string;
 let undisturbed: string;
 const children: ChildProcess[] = [];
 const LEASE_MS = 3_000;
-/** Of this test run's workers. */
-const DEVICE = `test-${process.pid}`;
 
 beforeAll(async () => {
   entry = await compiled('src/main.worker.ts');
@@ -42,7 +40,7 @@ afterEach(async () => {
 
 /** Starts a worker in a process of its own, its engines in theirs. */
 async function launch(change: Partial<WorkerSettingsInput> = {}): Promise<WorkerProcess> {
-  const environment = serviceEnvironment(service.workerSettings({ leaseMs: LEASE_MS, device: DEVICE, ...change }));
+  const environment = serviceEnvironment(service.workerSettings({ leaseMs: LEASE_MS, ...change }));
   const child = fork(entry, [], { env: { PATH: process.env.PATH, ...environment }, stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: ['--enable-source-maps'] });
   children.push(child);
   const [{ ready, probePort }] = (await once(child, 'message')) as [{ ready: boolean; probePort: number }];
@@ -156,7 +154,7 @@ describe('a worker process', () => {
     await service.until(id, inDistill(2));
     const engines = await engineChildren(child.pid ?? 0);
     child.kill('SIGSTOP');
-    await launch({ device: `${DEVICE}-2` });
+    await launch({ device: `test-${process.pid}-2` });
     await expect.poll(() => engines.filter(isAlive), { timeout: LEASE_MS, interval: 20 }).toEqual([]);
     await service.until(id, ({ status }) => status === 'succeeded');
     const before = await service.database.query('select run_files::text from run_files where run_id = $1 order by 1', [id]);

@@ -89,7 +89,7 @@ export class TinyService {
   workerSettings(change: Partial<WorkerSettingsInput> = {}): WorkerSettingsInput {
     const { postgres, teacherUrl } = this.parts;
     const common = { databaseUrl: postgres.workerUrl, redisUrl: this.queue.url, redisPrefix: this.queue.prefix, storeDir: this.storeDir, masterKey: MASTER_KEY, allowedTeachers: teacherUrl };
-    return { ...SWIFT, ...common, engine: 'reference', threads: 1, logLevel: 'silent', ...change };
+    return { ...SWIFT, ...common, engine: 'reference', threads: 1, device: `test-${process.pid}`, logLevel: 'silent', ...change };
   }
 
   /** Starts a worker in this process. */

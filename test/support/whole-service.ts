@@ -56,7 +56,7 @@ export class WholeService {
     const service = await startService({
       dataDir: join(dir, 'service'),
       api: { port: 0, allowedTeachers, streamPollMs: NEVER_MS },
-      worker: { allowedTeachers, renewMs: NEVER_MS, leaseMs: 4 * NEVER_MS, sweepMs: NEVER_MS, metricsFlushMs: 100 },
+      worker: { allowedTeachers, renewMs: NEVER_MS, leaseMs: 4 * NEVER_MS, sweepMs: NEVER_MS, metricsFlushMs: 100, device: `test-${process.pid}` },
       programs: dirname(await compiled('src/main.api.ts')),
       onNotice: () => undefined,
     });
