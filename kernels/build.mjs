@@ -136,7 +136,9 @@ async function inParallel(items, work) {
   const lane = async () => {
     for (let index = next++; index < items.length; index = next++) results[index] = await work(items[index]);
   };
-  await Promise.all(Array.from({ length: Math.min(items.length, availableParallelism()) }, lane));
+  const lanes = await Promise.allSettled(Array.from({ length: Math.min(items.length, availableParallelism()) }, lane));
+  const failure = lanes.find(({ status }) => status === 'rejected'); // by now no compiler writes into the directory any longer
+  if (failure) throw failure.reason;
   return results;
 }
 
