@@ -4,17 +4,13 @@ import { expect } from 'vitest';
 import { readEvents } from '../../src/cli/event-stream.js';
 import { serviceEnvironment } from '../../src/config/service-settings.js';
 import { ApiReplica } from '../support/api-replica.js';
+import { COLLECTS, collected } from '../support/collected/collected.js';
 import { compiled } from '../support/compiled.js';
 import { openHandles, processesOf, rssKib } from '../support/process-figures.js';
 import { getJson, postJson } from '../support/http-json.js';
 import { TinyService } from '../support/tiny-service.js';
 
 const JOBS = '/v1/fine_tuning/jobs';
-/**
- * Somewhat more than each needs: with V8's own limits garbage stands for dozens of runs, and the slope of a hundred would be that of the garbage; with much
- * less it collects all the time.
- */
-const HEAPS = { api: ['--max-old-space-size=64'], worker: ['--max-old-space-size=128'] };
 /** Every stage, and as little of each as there is. */
 const LITTLE = {
   collect: { max_tokens: 4 },
@@ -23,7 +19,7 @@ const LITTLE = {
   evaluate: { prompts: 1, max_tokens: 4 },
 };
 
-/** What the processes of the service hold once a run is over. */
+/** What the processes of the service hold once a run is over and their garbage is collected: V8 lets garbage stand for dozens of runs, and the slope would be that of the garbage. */
 export interface SoakSample {
   readonly apiKib: number;
   readonly workerKib: number;
@@ -46,7 +42,7 @@ interface Watched {
 /** Takes runs one after the other through an API and a worker of their own, and looks at both after each. */
 export async function soak(runs: number): Promise<SoakSample[]> {
   const service = await TinyService.start();
-  const api = await ApiReplica.start(service.apiSettings(), HEAPS.api);
+  const api = await ApiReplica.start(service.apiSettings(), COLLECTS);
   const worker = await startWorker(service);
   const engineEntry = await compiled('src/main.engine.ts');
   const samples: SoakSample[] = [];
@@ -72,7 +68,8 @@ async function oneRun(service: TinyService, api: ApiReplica): Promise<void> {
 
 async function look({ service, api, worker, engineEntry }: Watched): Promise<SoakSample> {
   await expect.poll(() => processesOf(engineEntry), { timeout: 30_000, interval: 20 }).toBe(0); // the last stage's ends a moment after its run
-  const [apiPid, workerPid] = [api.pid ?? 0, worker.pid ?? 0];
+  await Promise.all([collected(api.process), collected(worker)]);
+  const [apiPid, workerPid] = [api.process.pid ?? 0, worker.pid ?? 0];
   const [{ connections }] = await service.database.query<{ connections: number }>(`select count(*)::int as connections from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`);
   return {
     apiKib: await rssKib(apiPid),
@@ -86,7 +83,7 @@ async function look({ service, api, worker, engineEntry }: Watched): Promise<Soa
 
 async function startWorker(service: TinyService): Promise<ChildProcess> {
   const environment = { PATH: process.env.PATH, ...serviceEnvironment(service.workerSettings()) };
-  const worker = fork(await compiled('src/main.worker.ts'), [], { env: environment, stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: HEAPS.worker });
+  const worker = fork(await compiled('src/main.worker.ts'), [], { env: environment, stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: [...COLLECTS] });
   await once(worker, 'message');
   return worker;
 }

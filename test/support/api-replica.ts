@@ -25,9 +25,10 @@ export class ApiReplica {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Its process, while there is one. */
-  get pid(): number | undefined {
-    return this.child?.pid;
+  /** Its process; there must be one. */
+  get process(): ChildProcess {
+    if (!this.child) throw new Error('the API was killed and not started again');
+    return this.child;
   }
 
   async restart(): Promise<void> {
