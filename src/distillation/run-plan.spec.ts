@@ -4,7 +4,7 @@ import { planOf } from './run-plan.js';
 import { parseSpec } from './spec.js';
 
 const config: ModelConfig = {
-  architecture: 'llama', vocabSize: 300, hiddenSize: 8, intermediateSize: 16, layers: 2, heads: 2, kvHeads: 1, headDim: 4, rmsNormEps: 1e-5, ropeTheta: 1e4, maxPositions: 100,
+  architecture: 'llama', vocabSize: 300, hiddenSize: 8, intermediateSize: 16, layers: 2, heads: 2, kvHeads: 1, headDim: 4, rmsNormEps: 1e-5, ropeTheta: 1e4, ropeScaling: null, maxPositions: 100,
   tiedEmbeddings: true, bosId: null, eosIds: [2], padId: null,
 };
 

@@ -9,7 +9,7 @@ import { trainStep } from './train-step.js';
 const model = { ...TINY_MODEL, layers: 1, tokenizer: 'none' as const };
 const config: ModelConfig = {
   architecture: 'llama', vocabSize: model.vocab, hiddenSize: model.hidden, intermediateSize: model.intermediate, layers: 1, heads: model.heads, kvHeads: model.kvHeads,
-  headDim: model.headDim, rmsNormEps: 1e-5, ropeTheta: 1e4, maxPositions: 64, tiedEmbeddings: true, bosId: null, eosIds: [2], padId: null,
+  headDim: model.headDim, rmsNormEps: 1e-5, ropeTheta: 1e4, ropeScaling: null, maxPositions: 64, tiedEmbeddings: true, bosId: null, eosIds: [2], padId: null,
 };
 const openEngine = (seed: number) =>
   ReferenceEngine.fromWeights(config, new Map(tinyTensors({ ...model, seed }).map(({ name, values }) => [name, Float64Array.from(values)])));

@@ -3,9 +3,24 @@ import { z } from 'zod';
 import { ModelConfigInvalid } from './errors.js';
 import { codeKeyOf, readJsonObject, readOptionalJsonObject } from './json-file.js';
 
-/** A decoder of Llama architecture: RMSNorm, half-split RoPE without scaling, grouped heads, SwiGLU, no biases. */
+/**
+ * Families of decoders with RMSNorm, half-split RoPE, grouped heads and SwiGLU. Qwen2 (and 2.5) adds a bias to q, k and v; Qwen3 (dense) normalises each head of
+ * q and k before it turns them.
+ */
+export type Architecture = 'llama' | 'qwen2' | 'qwen3';
+
+/** How `rope_type: llama3` slows the rotations down whose wave length exceeds what the model was first trained on; see `rotationFrequencies`. */
+export interface RopeScaling {
+  readonly factor: number;
+  readonly lowFreqFactor: number;
+  /** Above `lowFreqFactor`. */
+  readonly highFreqFactor: number;
+  readonly originalMaxPositions: number;
+}
+
+/** What a decoder is made of. */
 export interface ModelConfig {
-  readonly architecture: 'llama';
+  readonly architecture: Architecture;
   /** Rows of the embedding; ids lie in [0, vocabSize). */
   readonly vocabSize: number;
   readonly hiddenSize: number;
@@ -18,6 +33,8 @@ export interface ModelConfig {
   readonly headDim: number;
   readonly rmsNormEps: number;
   readonly ropeTheta: number;
+  /** Null: none. */
+  readonly ropeScaling: RopeScaling | null;
   readonly maxPositions: number;
   /** The head is the embedding; a stored `lm_head.weight` is then ignored. */
   readonly tiedEmbeddings: boolean;
@@ -32,12 +49,28 @@ const MAX_CONFIG_BYTES = 1_000_000;
 
 const count = z.int().min(1).max(2 ** 31 - 1);
 const tokenId = z.int().min(0).nullish();
-const rope = z.looseObject({ rope_theta: z.number().positive().optional(), rope_type: z.string().optional(), type: z.string().optional() });
+const positive = z.number().positive();
+const rope = z.looseObject({
+  rope_theta: positive.optional(),
+  rope_type: z.string().optional(),
+  type: z.string().optional(),
+  factor: positive.optional(),
+  low_freq_factor: positive.optional(),
+  high_freq_factor: positive.optional(),
+  original_max_position_embeddings: count.optional(),
+});
 
-/** Fields of config.json that Limbeck reads, with the defaults of transformers' LlamaConfig; others are ignored. */
-const llamaJson = z.looseObject({
-  model_type: z.literal('llama'),
-  architectures: z.array(z.literal('LlamaForCausalLM')).nullish(),
+/** What each family's configuration says of itself; defaults are those of its configuration class in transformers. */
+const FAMILIES: Readonly<Record<Architecture, { readonly causalLM: string; readonly headDim?: number; readonly maxPositions: number }>> = {
+  llama: { causalLM: 'LlamaForCausalLM', maxPositions: 2048 },
+  qwen2: { causalLM: 'Qwen2ForCausalLM', maxPositions: 32768 },
+  qwen3: { causalLM: 'Qwen3ForCausalLM', headDim: 128, maxPositions: 32768 },
+};
+
+/** Fields of config.json that Limbeck reads; others are ignored. */
+const decoderJson = z.looseObject({
+  model_type: z.enum(['llama', 'qwen2', 'qwen3']),
+  architectures: z.array(z.string()).nullish(),
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
@@ -52,7 +85,9 @@ const llamaJson = z.looseObject({
   rope_scaling: rope.nullish(),
   rope_interleaved: z.literal(false).nullish(),
   partial_rotary_factor: z.literal(1).nullish(),
-  max_position_embeddings: count.default(2048),
+  max_position_embeddings: count.optional(),
+  use_sliding_window: z.literal(false).default(false),
+  layer_types: z.array(z.literal('full_attention')).nullish(),
   attention_bias: z.literal(false).default(false),
   mlp_bias: z.literal(false).default(false),
   quantization_config: z.null().optional(),
@@ -62,7 +97,7 @@ const llamaJson = z.looseObject({
   pad_token_id: z.int().min(-1).nullish(),
 });
 
-const generationJson = z.looseObject({ bos_token_id: tokenId, eos_token_id: llamaJson.shape.eos_token_id, pad_token_id: llamaJson.shape.pad_token_id });
+const generationJson = z.looseObject({ bos_token_id: tokenId, eos_token_id: decoderJson.shape.eos_token_id, pad_token_id: decoderJson.shape.pad_token_id });
 
 /**
  * Reads config.json (old and transformers 5 keys) and, where there is one, generation_config.json.
@@ -71,20 +106,23 @@ const generationJson = z.looseObject({ bos_token_id: tokenId, eos_token_id: llam
 export async function readModelConfig(dir: string): Promise<ModelConfig> {
   const path = join(dir, 'config.json');
   const generationPath = join(dir, 'generation_config.json');
-  const json = parse(llamaJson, await readObject(path), path);
+  const json = parse(decoderJson, await readObject(path), path);
   const generation = parse(generationJson, (await readOptionalJsonObject(generationPath, MAX_CONFIG_BYTES)) ?? {}, generationPath);
+  const family = FAMILIES[json.model_type];
+  checkClass(json.architectures ?? [], family.causalLM, path);
   const config: ModelConfig = {
-    architecture: 'llama',
+    architecture: json.model_type,
     vocabSize: json.vocab_size,
     hiddenSize: json.hidden_size,
     intermediateSize: json.intermediate_size,
     layers: json.num_hidden_layers,
     heads: json.num_attention_heads,
     kvHeads: json.num_key_value_heads ?? json.num_attention_heads,
-    headDim: json.head_dim ?? json.hidden_size / json.num_attention_heads,
+    headDim: json.head_dim ?? family.headDim ?? json.hidden_size / json.num_attention_heads,
     rmsNormEps: json.rms_norm_eps,
     ropeTheta: ropeTheta(json, path),
-    maxPositions: json.max_position_embeddings,
+    ropeScaling: ropeScaling(json, path),
+    maxPositions: json.max_position_embeddings ?? family.maxPositions,
     tiedEmbeddings: json.tie_word_embeddings,
     bosId: json.bos_token_id ?? generation.bos_token_id ?? null,
     eosIds: union(json.eos_token_id, generation.eos_token_id),
@@ -97,8 +135,8 @@ export async function readModelConfig(dir: string): Promise<ModelConfig> {
 /** config.json of the model: keys for transformers 4 and 5 alike. Carries no element type; a directory's writer adds it. */
 export function configJson(config: ModelConfig): object {
   return {
-    architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
+    architectures: [FAMILIES[config.architecture].causalLM],
+    model_type: config.architecture,
     vocab_size: config.vocabSize,
     hidden_size: config.hiddenSize,
     intermediate_size: config.intermediateSize,
@@ -109,12 +147,12 @@ export function configJson(config: ModelConfig): object {
     hidden_act: 'silu',
     rms_norm_eps: config.rmsNormEps,
     rope_theta: config.ropeTheta,
-    rope_scaling: null,
-    rope_parameters: { rope_type: 'default', rope_theta: config.ropeTheta },
+    rope_scaling: config.ropeScaling && scalingJson(config.ropeScaling),
+    rope_parameters: { ...(config.ropeScaling ? scalingJson(config.ropeScaling) : { rope_type: 'default' }), rope_theta: config.ropeTheta },
     max_position_embeddings: config.maxPositions,
-    attention_bias: false,
     attention_dropout: 0,
-    mlp_bias: false,
+    ...(config.architecture === 'qwen2' ? {} : { attention_bias: false }),
+    ...(config.architecture === 'llama' ? { mlp_bias: false } : { use_sliding_window: false }),
     tie_word_embeddings: config.tiedEmbeddings,
     ...generationConfigJson(config),
   };
@@ -136,14 +174,64 @@ export function checkConfig(config: ModelConfig, where: string): void {
   }
 }
 
-function ropeTheta(json: z.infer<typeof llamaJson>, where: string): number {
-  for (const [field, value] of Object.entries({ rope_scaling: json.rope_scaling, rope_parameters: json.rope_parameters })) {
-    const kind = value?.rope_type ?? value?.type ?? 'default';
-    if (kind !== 'default' && kind !== 'none') throw new ModelConfigInvalid(`${where}: ${field} asks for "${kind}"; only "default", without scaling, is run`);
-  }
-  const stated = [json.rope_theta, json.rope_parameters?.rope_theta, json.rope_scaling?.rope_theta].filter((theta) => theta !== undefined);
+/** Whether q, k and v have a bias. */
+export function hasQkvBias({ architecture }: Pick<ModelConfig, 'architecture'>): boolean {
+  return architecture === 'qwen2';
+}
+
+/** Whether each head of q and k is normalised before it turns. */
+export function hasQkNorm({ architecture }: Pick<ModelConfig, 'architecture'>): boolean {
+  return architecture === 'qwen3';
+}
+
+function checkClass(stated: readonly string[], wanted: string, where: string): void {
+  const other = stated.findIndex((name) => name !== wanted);
+  if (other >= 0) throw new ModelConfigInvalid(`${where}: architectures.${other} is ${JSON.stringify(stated[other])}; this model_type is run as "${wanted}"`);
+}
+
+type DecoderJson = z.infer<typeof decoderJson>;
+type RopeJson = z.infer<typeof rope>;
+
+function statedRopes({ rope_scaling, rope_parameters }: DecoderJson): [string, RopeJson][] {
+  return Object.entries({ rope_scaling, rope_parameters }).filter((entry): entry is [string, RopeJson] => entry[1] !== null && entry[1] !== undefined);
+}
+
+function ropeTheta(json: DecoderJson, where: string): number {
+  const stated = [json, ...statedRopes(json).map(([, value]) => value)].map(({ rope_theta }) => rope_theta).filter((theta) => theta !== undefined);
   if (new Set(stated).size > 1) throw new ModelConfigInvalid(`${where}: rope_theta stands twice and differs: ${stated.join(' and ')}`);
   return stated[0] ?? 10000;
+}
+
+function ropeScaling(json: DecoderJson, where: string): RopeScaling | null {
+  const scalings = statedRopes(json)
+    .map(([field, value]) => scalingOf(field, value, where))
+    .filter((scaling) => scaling !== null);
+  if (new Set(scalings.map((scaling) => JSON.stringify(scaling))).size > 1) throw new ModelConfigInvalid(`${where}: rope_scaling and rope_parameters differ`);
+  return scalings[0] ?? null;
+}
+
+function scalingOf(field: string, value: RopeJson, where: string): RopeScaling | null {
+  const kind = value.rope_type ?? value.type ?? 'default';
+  if (kind === 'default' || kind === 'none') return null;
+  if (kind !== 'llama3') throw new ModelConfigInvalid(`${where}: ${field} asks for "${kind}"; "default" and "llama3" are run`);
+  const read = (key: 'factor' | 'low_freq_factor' | 'high_freq_factor' | 'original_max_position_embeddings'): number => {
+    const stated = value[key];
+    if (stated === undefined) throw new ModelConfigInvalid(`${where}: ${field} asks for "llama3" and lacks ${key}`);
+    return stated;
+  };
+  const scaling = {
+    factor: read('factor'),
+    lowFreqFactor: read('low_freq_factor'),
+    highFreqFactor: read('high_freq_factor'),
+    originalMaxPositions: read('original_max_position_embeddings'),
+  };
+  if (scaling.factor < 1) throw new ModelConfigInvalid(`${where}: ${field}.factor is ${scaling.factor}; it stretches positions and is at least 1`);
+  if (scaling.highFreqFactor <= scaling.lowFreqFactor) throw new ModelConfigInvalid(`${where}: ${field}.high_freq_factor ${scaling.highFreqFactor} must exceed low_freq_factor ${scaling.lowFreqFactor}`);
+  return scaling;
+}
+
+function scalingJson({ factor, lowFreqFactor, highFreqFactor, originalMaxPositions }: RopeScaling): object {
+  return { rope_type: 'llama3', factor, low_freq_factor: lowFreqFactor, high_freq_factor: highFreqFactor, original_max_position_embeddings: originalMaxPositions };
 }
 
 function union(...found: (number | number[] | null | undefined)[]): number[] {
@@ -158,7 +246,7 @@ function knownPad(id: number | null | undefined): number | null {
 async function readObject(path: string): Promise<Record<string, unknown>> {
   const json = await readJsonObject(path, MAX_CONFIG_BYTES);
   const code = codeKeyOf(json);
-  if (code !== undefined) throw new ModelConfigInvalid(`${path}: ${code} asks for code of the model's own; Limbeck runs none. Remove the key if the model is a plain Llama`);
+  if (code !== undefined) throw new ModelConfigInvalid(`${path}: ${code} asks for code of the model's own; Limbeck runs none. Remove the key if the model is a plain one of its family`);
   return json;
 }
 

@@ -8,7 +8,7 @@ import { writeSafetensors, type NamedTensor } from './safetensors.js';
 
 const CONFIG: ModelConfig = {
   architecture: 'llama', vocabSize: 11, hiddenSize: 6, intermediateSize: 10, layers: 2, heads: 3, kvHeads: 1, headDim: 4, rmsNormEps: 1e-5,
-  ropeTheta: 10000, maxPositions: 64, tiedEmbeddings: true, bosId: 1, eosIds: [2], padId: null,
+  ropeTheta: 10000, ropeScaling: null, maxPositions: 64, tiedEmbeddings: true, bosId: 1, eosIds: [2], padId: null,
 };
 
 function weights(config: ModelConfig): NamedTensor[] {

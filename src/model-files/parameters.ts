@@ -1,4 +1,4 @@
-import type { ModelConfig } from './config.js';
+import { hasQkNorm, hasQkvBias, type ModelConfig } from './config.js';
 
 /** Every tensor a model of this configuration has, by its Hugging Face name, with its shape; linear weights are [out, in]. */
 export function expectedTensors(config: ModelConfig): Map<string, readonly number[]> {
@@ -19,12 +19,19 @@ export function parameterCount(config: ModelConfig): number {
   return vocabSize * hiddenSize * (config.tiedEmbeddings ? 1 : 2) + config.layers * perLayer + hiddenSize;
 }
 
-function layerTensors({ hiddenSize, intermediateSize, heads, kvHeads, headDim }: ModelConfig): Record<string, readonly number[]> {
+function layerTensors(config: ModelConfig): Record<string, readonly number[]> {
+  const { hiddenSize, intermediateSize, heads, kvHeads, headDim } = config;
   return {
     'input_layernorm.weight': [hiddenSize],
     'self_attn.q_proj.weight': [heads * headDim, hiddenSize],
     'self_attn.k_proj.weight': [kvHeads * headDim, hiddenSize],
     'self_attn.v_proj.weight': [kvHeads * headDim, hiddenSize],
+    ...(hasQkvBias(config) && {
+      'self_attn.q_proj.bias': [heads * headDim],
+      'self_attn.k_proj.bias': [kvHeads * headDim],
+      'self_attn.v_proj.bias': [kvHeads * headDim],
+    }),
+    ...(hasQkNorm(config) && { 'self_attn.q_norm.weight': [headDim], 'self_attn.k_norm.weight': [headDim] }),
     'self_attn.o_proj.weight': [hiddenSize, heads * headDim],
     'post_attention_layernorm.weight': [hiddenSize],
     'mlp.gate_proj.weight': [intermediateSize, hiddenSize],

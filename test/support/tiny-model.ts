@@ -70,6 +70,7 @@ export function tinyConfig(model: TinyModelOptions): ModelConfig {
     headDim: model.headDim,
     rmsNormEps: 1e-5,
     ropeTheta: 10_000,
+    ropeScaling: null,
     maxPositions: 512,
     tiedEmbeddings: model.tied,
     bosId: 1,

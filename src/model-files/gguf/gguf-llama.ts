@@ -44,6 +44,7 @@ export function llamaConfig(file: Pick<GgufFile, 'path' | 'metadata' | 'tensors'
     headDim: metadata.optionalCount('llama.attention.key_length') ?? hiddenSize / heads,
     rmsNormEps: metadata.optionalDecimal('llama.attention.layer_norm_rms_epsilon') ?? 1e-5,
     ropeTheta: metadata.optionalDecimal('llama.rope.freq_base') ?? 10000,
+    ropeScaling: null,
     maxPositions: metadata.count('llama.context_length'),
     tiedEmbeddings: !file.tensors.has(TOP_NAMES['lm_head.weight']),
     bosId: metadata.optionalCount('tokenizer.ggml.bos_token_id') ?? null,

@@ -34,7 +34,7 @@ describe('importGguf', () => {
 
     const model = await ModelDirectory.open(out());
     expect(model.config).toMatchObject({
-      architecture: 'llama', hiddenSize: 32, intermediateSize: 64, layers: 1, heads: 6, kvHeads: 3, headDim: 6, rmsNormEps: 1e-5, ropeTheta: 100000,
+      architecture: 'llama', hiddenSize: 32, intermediateSize: 64, layers: 1, heads: 6, kvHeads: 3, headDim: 6, rmsNormEps: 1e-5, ropeTheta: 100000, ropeScaling: null,
       maxPositions: 128, bosId: 1, eosIds: [2], padId: 2,
     });
     await model.close();
