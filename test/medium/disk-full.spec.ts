@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { StudentService } from '../../src/students/students.service.js';
 import { FaultyTools } from '../support/faulty-tools.js';
 import { SmallDisk } from '../support/small-disk.js';
 import { TinyService } from '../support/tiny-service.js';
@@ -16,9 +14,8 @@ afterAll(async () => {
 });
 
 async function weightsOf(id: string): Promise<string> {
-  const { fine_tuned_model: name } = await service.until(id, ({ status }) => status === 'succeeded');
-  const directory = await new StudentService(service.database, { storeDir: service.storeDir }).directory(name ?? '');
-  return createHash('sha256').update(await readFile(join(directory, 'model.safetensors'))).digest('hex');
+  await service.until(id, ({ status }) => status === 'succeeded');
+  return service.studentSha256(id);
 }
 
 const eventsOf = (id: string, type: string) =>

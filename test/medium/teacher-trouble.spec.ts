@@ -1,9 +1,5 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Job } from '../../src/runs/runs.schema.js';
-import { StudentService } from '../../src/students/students.service.js';
 import { INVALID_ANSWERS, isProbe, MisbehavingTeacher, type Misbehaviour } from '../support/fake-teacher/misbehaving-teacher.js';
 import { TinyService } from '../support/tiny-service.js';
 
@@ -35,7 +31,7 @@ beforeAll(async () => {
   await service.startWorker(SWIFT);
   const id = await service.submit();
   await service.until(id, ({ status }) => status === 'succeeded');
-  undisturbed = await weightsOf(id);
+  undisturbed = await service.studentSha256(id);
   await service.stopWorkers();
 });
 afterAll(async () => {
@@ -48,16 +44,6 @@ afterEach(async () => {
   await service.database.query('delete from teacher_endpoints');
 });
 
-async function weightsOf(id: string): Promise<string> {
-  const { fine_tuned_model: name } = await service.job(id);
-  const directory = await new StudentService(service.database, { storeDir: service.storeDir }).directory(name ?? '');
-  return createHash('sha256').update(await readFile(join(directory, 'model.safetensors'))).digest('hex');
-}
-
-const typesOf = async (id: string): Promise<string[]> => {
-  const rows = await service.database.query<{ type: string }>(`select type from events where run_id = $1 and kind = 'event' order by seq`, [id]);
-  return rows.map(({ type }) => type);
-};
 const progressOf = (job: Job, stage: string): number => job.status_details.stages.find(({ name }) => name === stage)?.progress?.done ?? 0;
 const fails = (status: number): Misbehaviour => ({ kind: 'status', status });
 /** Once `count` more requests have come. */
@@ -86,8 +72,8 @@ describe('a teacher that fails half its calls, then all, then recovers', () => {
     expect(failedHalf).toBeGreaterThan(0);
     expect(paused.status_details).toMatchObject({ stage: 'align', waiting_reason: 'resume', paused_for: { code: 'teacher.away' } });
     expect(outage.filter((request) => !isProbe(request))).toEqual([]);
-    expect(await typesOf(id)).toEqual(expect.arrayContaining(['teacher.away', 'teacher.back', 'job.paused', 'job.queued', 'job.resumed', 'job.succeeded']));
-    expect(await weightsOf(id)).toBe(undisturbed);
+    expect(await service.eventTypes(id)).toEqual(expect.arrayContaining(['teacher.away', 'teacher.back', 'job.paused', 'job.queued', 'job.resumed', 'job.succeeded']));
+    expect(await service.studentSha256(id)).toBe(undisturbed);
     expect(usage.teacher_attempts).toBeGreaterThan(usage.teacher_requests);
   });
 });
@@ -103,7 +89,7 @@ describe('invalid answers', () => {
     const { usage } = await service.until(id, ({ status }) => status === 'succeeded');
 
     expect(spoilt).toBeGreaterThanOrEqual(INVALID_ANSWERS.length);
-    expect(await weightsOf(id)).toBe(undisturbed);
+    expect(await service.studentSha256(id)).toBe(undisturbed);
     expect(usage.teacher_attempts).toBe(teacher.received.length - before);
     expect(usage.student_tokens).toBeGreaterThan(0);
   });
@@ -134,7 +120,7 @@ describe('a teacher that asks to be left alone', () => {
     const since = teacher.received.map(({ atMs }) => atMs - (told ?? NaN));
     expect(since.filter((ms) => ms > 1_000 && ms < 2_950)).toEqual([]);
     expect(since.some((ms) => ms >= 2_950)).toBe(true);
-    expect([await weightsOf(first), await weightsOf(second)]).toEqual([undisturbed, undisturbed]);
+    expect([await service.studentSha256(first), await service.studentSha256(second)]).toEqual([undisturbed, undisturbed]);
   });
 });
 
@@ -147,6 +133,6 @@ describe('a teacher that takes requests and never answers', () => {
     await service.until(id, ({ status }) => status === 'succeeded');
 
     expect(left).toBeLessThan(0);
-    expect(await weightsOf(id)).toBe(undisturbed);
+    expect(await service.studentSha256(id)).toBe(undisturbed);
   });
 });

@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto';
 import { access, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { StudentService } from '../../src/students/students.service.js';
 import { dyingIn, FaultyTools, orderingAfter } from '../support/faulty-tools.js';
 import { TinyService } from '../support/tiny-service.js';
 
@@ -21,9 +19,8 @@ afterEach(() => service.stopWorkers());
 
 /** Waits for a job's success. @returns the hash of its student. */
 async function finish(id: string): Promise<string> {
-  const { fine_tuned_model: name } = await service.until(id, ({ status }) => status === 'succeeded');
-  const directory = await new StudentService(service.database, { storeDir: service.storeDir }).directory(name ?? '');
-  return createHash('sha256').update(await readFile(join(directory, 'model.safetensors'))).digest('hex');
+  await service.until(id, ({ status }) => status === 'succeeded');
+  return service.studentSha256(id);
 }
 
 const eventsOf = (id: string, type: string) =>

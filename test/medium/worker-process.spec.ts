@@ -1,12 +1,8 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { serviceEnvironment, type WorkerSettingsInput } from '../../src/config/service-settings.js';
 import type { Job } from '../../src/runs/runs.schema.js';
-import { StudentService } from '../../src/students/students.service.js';
 import { compiled } from '../support/compiled.js';
 import { getJson } from '../support/http-json.js';
 import { engineChildren, isAlive } from '../support/limbeck-process.js';
@@ -29,7 +25,7 @@ beforeAll(async () => {
   await service.startWorker();
   const id = await service.submit();
   await service.until(id, ({ status }) => status === 'succeeded');
-  undisturbed = await weightsOf(id);
+  undisturbed = await service.studentSha256(id);
   await service.stopWorkers();
 });
 afterAll(() => service.close());
@@ -54,12 +50,6 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number 
   const gone = once(child, 'exit');
   child.kill(signal);
   return ((await gone) as [number | null])[0];
-}
-
-async function weightsOf(id: string): Promise<string> {
-  const { fine_tuned_model: name } = await service.job(id);
-  const directory = await new StudentService(service.database, { storeDir: service.storeDir }).directory(name ?? '');
-  return createHash('sha256').update(await readFile(join(directory, 'model.safetensors'))).digest('hex');
 }
 
 const inDistill = (steps: number) => (job: Job): boolean => (job.status_details.stages.find(({ name }) => name === 'distill')?.progress?.done ?? 0) >= steps;
@@ -98,7 +88,7 @@ describe('a worker process', () => {
 
     expect(given).toEqual({ status: 'waiting', epoch: 1 });
     expect(await firstSteps(id)).toEqual([expect.toSatisfy((first: number) => first > 2)]);
-    expect(await weightsOf(id)).toBe(undisturbed);
+    expect(await service.studentSha256(id)).toBe(undisturbed);
   });
 
   it.each<[string, Partial<WorkerSettingsInput>, number]>([
@@ -123,7 +113,7 @@ describe('a worker process', () => {
     await launch();
     await service.until(id, ({ status }) => status === 'succeeded');
 
-    expect(await weightsOf(id)).toBe(undisturbed);
+    expect(await service.studentSha256(id)).toBe(undisturbed);
     expect(isAlive(engine)).toBe(false);
   });
 
@@ -145,7 +135,7 @@ describe('a worker process', () => {
     await launch();
     await service.until(id, ({ status }) => status === 'succeeded');
 
-    expect(await weightsOf(id)).toBe(undisturbed);
+    expect(await service.studentSha256(id)).toBe(undisturbed);
     expect((await stage(id, 'distill')).epoch).toBe(2);
     expect(await engineChildren(child.pid ?? 0)).toEqual([]);
   });
@@ -166,7 +156,7 @@ describe('a worker process', () => {
     expect(await end(child, 'SIGTERM')).toBe(0);
 
     expect(await service.database.query('select run_files::text from run_files where run_id = $1 order by 1', [id])).toEqual(before);
-    expect(await weightsOf(id)).toBe(undisturbed);
+    expect(await service.studentSha256(id)).toBe(undisturbed);
     expect((await service.job(id)).status).toBe('succeeded');
   });
 

@@ -1,10 +1,8 @@
-import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import Bull from 'bull';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Job } from '../../src/runs/runs.schema.js';
-import { StudentService } from '../../src/students/students.service.js';
 import { redisCommand } from '../../src/embedded/redis-command.js';
 import { TinyService } from '../support/tiny-service.js';
 
@@ -21,22 +19,12 @@ beforeAll(async () => {
   await service.startWorker();
   const id = await service.submit();
   await service.until(id, ({ status }) => status === 'succeeded');
-  undisturbed = { id, sha256: await weightsOf(id) };
+  undisturbed = { id, sha256: await service.studentSha256(id) };
   await service.stopWorkers();
 });
 afterAll(() => service.close());
 afterEach(() => service.stopWorkers());
 
-async function weightsOf(id: string): Promise<string> {
-  const { fine_tuned_model: name } = await service.job(id);
-  const directory = await new StudentService(service.database, { storeDir: service.storeDir }).directory(name ?? '');
-  return createHash('sha256').update(await readFile(join(directory, 'model.safetensors'))).digest('hex');
-}
-
-const typesOf = async (id: string): Promise<string[]> => {
-  const rows = await service.database.query<{ type: string }>(`select type from events where run_id = $1 and kind = 'event' order by seq`, [id]);
-  return rows.map(({ type }) => type);
-};
 const stagesOf = (id: string) => service.database.query<{ name: string; status: string; epoch: number }>('select name, status, epoch from stages where run_id = $1 order by ordinal', [id]);
 /** Steps that metrics of a key tell of, each once: what later attempts took again is hidden. */
 const stepsOf = async (id: string, key: string): Promise<number[]> => {
@@ -47,7 +35,7 @@ const stageProgress = (job: Job, stage: string): number => job.status_details.st
 
 describe('an undisturbed job', () => {
   it('tells of itself from its creation to its model', async () => {
-    const types = (await typesOf(undisturbed.id)).filter((type) => /^(job|model)[.]/.test(type));
+    const types = (await service.eventTypes(undisturbed.id)).filter((type) => /^(job|model)[.]/.test(type));
 
     expect(types).toEqual(['job.created', 'job.validated', 'job.started', 'model.created', 'job.succeeded']);
     expect((await stagesOf(undisturbed.id)).map(({ name, status, epoch }) => `${name} ${status} ${epoch}`)).toEqual(
@@ -80,8 +68,8 @@ describe('orders', () => {
     await service.post(`/${id}/resume`);
     await service.until(id, ({ status }) => status === 'succeeded');
 
-    expect(await weightsOf(id)).toBe(undisturbed.sha256);
-    expect(await typesOf(id)).toEqual(expect.arrayContaining(['job.pausing', 'job.paused', 'stage.resumed', 'job.succeeded']));
+    expect(await service.studentSha256(id)).toBe(undisturbed.sha256);
+    expect(await service.eventTypes(id)).toEqual(expect.arrayContaining(['job.pausing', 'job.paused', 'stage.resumed', 'job.succeeded']));
     expect((await stagesOf(id)).find(({ name }) => name === stage)?.epoch).toBe(2);
   });
 
@@ -121,7 +109,7 @@ describe('trouble', () => {
     await service.until(id, ({ status }) => status === 'succeeded');
 
     expect(held).toEqual({ status: 'waiting', node_id: null });
-    expect(await weightsOf(id)).toBe(undisturbed.sha256);
+    expect(await service.studentSha256(id)).toBe(undisturbed.sha256);
   });
 
   it('ends a job whose queue is emptied on the way', async () => {
@@ -132,7 +120,7 @@ describe('trouble', () => {
     await forget();
     await service.until(id, ({ status }) => status === 'succeeded');
 
-    expect(await weightsOf(id)).toBe(undisturbed.sha256);
+    expect(await service.studentSha256(id)).toBe(undisturbed.sha256);
   });
 
   it('does nothing for jobs that somebody else put into the queue', async () => {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AuthService } from '../../src/auth/auth.service.js';
@@ -139,6 +139,19 @@ export class TinyService {
       if (['succeeded', 'failed', 'cancelled'].includes(job.status)) throw new Error(`the job is ${job.status}: ${JSON.stringify(job.error)}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
+  }
+
+  /** Hash of the weights that a succeeded job made. */
+  async studentSha256(id: string): Promise<string> {
+    const { fine_tuned_model: name } = await this.job(id);
+    const directory = await new StudentService(this.database, { storeDir: this.storeDir }).directory(name ?? '');
+    return createHash('sha256').update(await readFile(join(directory, 'model.safetensors'))).digest('hex');
+  }
+
+  /** Types of all that a job's log tells, in order. */
+  async eventTypes(id: string): Promise<string[]> {
+    const rows = await this.database.query<{ type: string }>(`select type from events where run_id = $1 and kind = 'event' order by seq`, [id]);
+    return rows.map(({ type }) => type);
   }
 
   get headers(): Record<string, string> {
