@@ -1,4 +1,5 @@
-import type { ModelConfig } from '../../model-files/config.js';
+import { hasQkNorm, hasQkvBias, type ModelConfig } from '../../model-files/config.js';
+import { rotationFrequencies } from '../../model-files/rotary.js';
 import { attention } from './attention.js';
 import { add, linear, selectRows } from './linear.js';
 import { rmsNorm } from './rms-norm.js';
@@ -12,10 +13,10 @@ export interface PackedTokens {
   readonly cuSeqlens_S1: Int32Array;
 }
 
-/** A model's matrices under their Hugging Face names; a norm's weight is one row. */
+/** A model's matrices under their Hugging Face names; a norm's weight or a bias is one row. */
 export type ParameterMatrices = ReadonlyMap<string, Matrix>;
 
-/** The Llama decoder of Hugging Face transformers in float64. */
+/** The decoders of Llama, Qwen2 and Qwen3 of Hugging Face transformers in float64. */
 export class Decoder {
   constructor(readonly config: ModelConfig, readonly parameters: ParameterMatrices) {}
 
@@ -33,13 +34,15 @@ export class Decoder {
   }
 
   #attend(tape: Tape, x: Matrix, at: { prefix: string; packed: PackedTokens; positions_N: Int32Array }): Matrix {
-    const { heads, kvHeads, headDim, ropeTheta } = this.config;
-    const project = (name: string): Matrix => linear(tape, x, this.#weight(`${at.prefix}.self_attn.${name}_proj.weight`));
-    const rotation = { headDim, theta: ropeTheta, positions_N: at.positions_N };
-    const q = rope(tape, project('q'), rotation);
-    const k = rope(tape, project('k'), rotation);
+    const { heads, kvHeads } = this.config;
+    const named = (name: string): Matrix => this.#weight(`${at.prefix}.self_attn.${name}`);
+    const project = (name: string): Matrix => linear(tape, x, named(`${name}_proj.weight`), hasQkvBias(this.config) ? named(`${name}_proj.bias`) : undefined);
+    const headsOf = (name: string): Matrix => (hasQkNorm(this.config) ? this.#norm(tape, project(name), `${at.prefix}.self_attn.${name}_norm`) : project(name));
+    const rotation = { frequencies: rotationFrequencies(this.config), positions_N: at.positions_N };
+    const q = rope(tape, headsOf('q'), rotation);
+    const k = rope(tape, headsOf('k'), rotation);
     const mixed = attention(tape, { q, k, v: project('v'), heads, kvHeads, cuSeqlens_S1: at.packed.cuSeqlens_S1 });
-    return linear(tape, mixed, this.#weight(`${at.prefix}.self_attn.o_proj.weight`));
+    return linear(tape, mixed, named('o_proj.weight'));
   }
 
   #feedForward(tape: Tape, x: Matrix, prefix: string): Matrix {

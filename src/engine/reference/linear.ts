@@ -1,17 +1,20 @@
 import { Matrix, type Tape } from './tape.js';
 
-/** out_NO = x_NI . weight_OI^T. */
-export function linear(tape: Tape, x: Matrix, weight: Matrix): Matrix {
+/** out_NO = x_NI . weight_OI^T + bias_O, where there is a bias. */
+export function linear(tape: Tape, x: Matrix, weight: Matrix, bias?: Matrix): Matrix {
   const out = new Matrix(x.rows, weight.rows);
   const inner = x.columns;
   for (let n = 0; n < x.rows; n++) {
     for (let o = 0; o < weight.rows; o++) {
-      let sum = 0;
+      let sum = bias?.values[o] ?? 0;
       for (let i = 0; i < inner; i++) sum += x.values[n * inner + i] * weight.values[o * inner + i];
       out.values[n * out.columns + o] = sum;
     }
   }
-  tape.record(() => pushBackLinear(out, x, weight));
+  tape.record(() => {
+    pushBackLinear(out, x, weight);
+    if (bias) out.gradient.forEach((g, at) => (bias.gradient[at % out.columns] += g));
+  });
   return out;
 }
 

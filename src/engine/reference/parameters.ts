@@ -2,7 +2,7 @@ import type { ModelConfig } from '../../model-files/config.js';
 import { expectedTensors } from '../../model-files/parameters.js';
 import { Matrix } from './tape.js';
 
-/** Copies weights into matrices with empty gradients; a norm's weight is one row. @throws Error when one is absent or has another size. */
+/** Copies weights into matrices with empty gradients; a norm's weight or a bias is one row. @throws Error when one is absent or has another size. */
 export function toMatrices(config: ModelConfig, weights: ReadonlyMap<string, Float64Array>): Map<string, Matrix> {
   const matrices = new Map<string, Matrix>();
   for (const [name, shape] of expectedTensors(config)) {

@@ -31,7 +31,7 @@ export class ReferenceEngine extends Engine {
     this.#moments = zeroMoments(decoder.parameters);
   }
 
-  /** Reads a Hugging Face directory of Llama architecture. */
+  /** Reads a Hugging Face directory. */
   static async open(modelDir: string): Promise<ReferenceEngine> {
     const { config, weights } = await readWeights(modelDir);
     return ReferenceEngine.fromWeights(config, weights);
