@@ -90,24 +90,75 @@ Status linear_backward_weight(Call& call) {
   return cpu::linear_backward_weight(linear_shape(call), {dout_NO, x_NI, dweight_OI});
 }
 
-Status rope(Call& call, Rotation rotation, const char* qkv_name) {
-  bf16* qkv_NC = call.tensor<bf16>(qkv_name, "NC");
-  const int32_t* positions_N = call.tensor<int32_t>("positions_N", "N");
-  const float* inv_freq = call.tensor<float>("invFreq", "F");
-  const int64_t heads = call.integer("heads", 1, 1 << 20);
-  const int64_t kv_heads = call.integer("kvHeads", 1, 1 << 20);
-  LIMBECK_TRY(call.check());
+// Reads what both directions of rope have in common, after the rows.
+struct RopeArguments {
+  Rotary rotary;
+  const float* bias_C;
+  HeadNorms norms;
+  int64_t heads, kv_heads;
+};
+
+Status rope_shape(const Call& call, const RopeArguments& given, RopeShape* shape) {
   int64_t width = 0;
-  LIMBECK_TRY(head_width(call.extent('C'), heads, kv_heads, &width));
+  LIMBECK_TRY(head_width(call.extent('C'), given.heads, given.kv_heads, &width));
   if (2 * call.extent('F') != width) {
     return call.bad_shape("invFreq has " + std::to_string(call.extent('F')) + " elements; heads of width " + std::to_string(width) + " need half that");
   }
-  return cpu::rope({call.extent('N'), call.extent('C'), heads + kv_heads, width}, {rotation, positions_N, inv_freq, qkv_NC});
+  if ((given.norms.q_K == nullptr) != (given.norms.k_K == nullptr)) return refuse(Code::bad_value, "qNorm_K and kNorm_K are given together or both absent");
+  if (given.norms.q_K && call.extent('K') != width) {
+    return call.bad_shape("qNorm_K and kNorm_K have " + std::to_string(call.extent('K')) + " elements; the heads' width is " + std::to_string(width));
+  }
+  *shape = {call.extent('N'), given.heads, given.kv_heads, width};
+  return fine();
 }
 
-Status rope_forward(Call& call) { return rope(call, Rotation::forward, "qkv_NC"); }
+RopeArguments rope_arguments(Call& call) {
+  RopeArguments given;
+  given.rotary.positions_N = call.tensor<int32_t>("positions_N", "N");
+  given.rotary.inv_freq = call.tensor<float>("invFreq", "F");
+  given.bias_C = call.optional_tensor<float>("bias_C", "C");
+  given.norms.q_K = call.optional_tensor<float>("qNorm_K", "K");
+  given.norms.k_K = call.optional_tensor<float>("kNorm_K", "K");
+  given.norms.eps = static_cast<float>(call.number_from("eps", 0));
+  given.heads = call.integer("heads", 1, 1 << 20);
+  given.kv_heads = call.integer("kvHeads", 1, 1 << 20);
+  return given;
+}
 
-Status rope_backward(Call& call) { return rope(call, Rotation::backward, "dqkv_NC"); }
+Status rope_forward(Call& call) {
+  const bf16* qkv_NC = call.tensor<bf16>("qkv_NC", "NC");
+  const RopeArguments given = rope_arguments(call);
+  bf16* out_NC = call.tensor<bf16>("out_NC", "NC");
+  LIMBECK_TRY(call.check());
+  RopeShape shape;
+  LIMBECK_TRY(rope_shape(call, given, &shape));
+  return cpu::rope_forward(shape, {given.rotary, qkv_NC, given.bias_C, given.norms, out_NC});
+}
+
+Status check_rope_gradients(const RopeBackward& io) {
+  if ((io.bias_C == nullptr) != (io.dbias_C == nullptr)) return refuse(Code::bad_value, "bias_C and dbias_C are given together or both absent");
+  const int given = (io.qkv_NC != nullptr) + (io.dq_norm_K != nullptr) + (io.dk_norm_K != nullptr);
+  if (given == (io.norms.q_K ? 3 : 0)) return fine();
+  return refuse(Code::bad_value, "qkv_NC, dqNorm_K and dkNorm_K are given with qNorm_K and kNorm_K, and absent without them");
+}
+
+Status rope_backward(Call& call) {
+  RopeBackward io;
+  io.dqkv_NC = call.tensor<bf16>("dqkv_NC", "NC");
+  io.qkv_NC = call.optional_tensor<bf16>("qkv_NC", "NC");
+  const RopeArguments given = rope_arguments(call);
+  io.rotary = given.rotary;
+  io.bias_C = given.bias_C;
+  io.norms = given.norms;
+  io.dbias_C = call.optional_tensor<float>("dbias_C", "C");
+  io.dq_norm_K = call.optional_tensor<float>("dqNorm_K", "K");
+  io.dk_norm_K = call.optional_tensor<float>("dkNorm_K", "K");
+  LIMBECK_TRY(call.check());
+  RopeShape shape;
+  LIMBECK_TRY(rope_shape(call, given, &shape));
+  LIMBECK_TRY(check_rope_gradients(io));
+  return cpu::rope_backward(shape, io);
+}
 
 Status check_gate_width(const Call& call, const char* name) {
   if (call.extent('W') == 2 * call.extent('F')) return fine();
@@ -139,8 +190,8 @@ const Group group({{"embeddingForward", 3, embedding_forward},
                    {"linearForward", 3, linear_forward},
                    {"linearBackwardInput", 3, linear_backward_input},
                    {"linearBackwardWeight", 3, linear_backward_weight},
-                   {"ropeForward", 5, rope_forward},
-                   {"ropeBackward", 5, rope_backward},
+                   {"ropeForward", 10, rope_forward},
+                   {"ropeBackward", 13, rope_backward},
                    {"swigluForward", 2, swiglu_forward},
                    {"swigluBackward", 3, swiglu_backward}});
 

@@ -62,10 +62,18 @@ export interface Kernels {
   /** dweight_OI f32 += dout_NO^T . x_NI. */
   linearBackwardWeight(dout_NO: Tensor, x_NI: Tensor, dweight_OI: Tensor): void;
 
-  /** In place on the q and k columns of qkv_NC bf16, half-split form. positions_N i32; invFreq f32 [K/2]. */
-  ropeForward(qkv_NC: Tensor, positions_N: Tensor, invFreq: Tensor, heads: number, kvHeads: number): void;
-  /** The inverse rotation, in place on the q and k columns of dqkv_NC bf16. */
-  ropeBackward(dqkv_NC: Tensor, positions_N: Tensor, invFreq: Tensor, heads: number, kvHeads: number): void;
+  /**
+   * Finishes the rows of the q|k|v product: out_NC bf16 = qkv_NC bf16 + bias_C f32 (skipped when absent), each q and k head then normalised with qNorm_K and
+   * kNorm_K f32 (skipped when both are absent, as is `eps`) and rotated in half-split form. out_NC may be qkv_NC itself. positions_N i32; invFreq f32 [K/2].
+   */
+  ropeForward(qkv_NC: Tensor, positions_N: Tensor, invFreq: Tensor, bias_C: Tensor, qNorm_K: Tensor, kNorm_K: Tensor, eps: number, heads: number, kvHeads: number,
+    out_NC: Tensor): void;
+  /**
+   * In place: dqkv_NC bf16, the gradient of what the forward wrote, becomes that of its qkv_NC. dbias_C, dqNorm_K and dkNorm_K f32 +=, each given with its weight.
+   * qkv_NC as the forward found it, given with norms only.
+   */
+  ropeBackward(dqkv_NC: Tensor, qkv_NC: Tensor, positions_N: Tensor, invFreq: Tensor, bias_C: Tensor, qNorm_K: Tensor, kNorm_K: Tensor, eps: number, heads: number,
+    kvHeads: number, dbias_C: Tensor, dqNorm_K: Tensor, dkNorm_K: Tensor): void;
 
   /** Causal, packed by cuSeqlens_S1 i32; scale 1/sqrt(K). out bf16 [N, Hq K]; lse f32 [N, Hq]. */
   attentionForward(qkv_NC: Tensor, cuSeqlens_S1: Tensor, heads: number, kvHeads: number, out: Tensor, lse: Tensor): void;

@@ -8,7 +8,7 @@ export interface Pass {
   /** i32 [N] each. */
   readonly tokens_N: Tensor;
   readonly positions_N: Tensor;
-  /** Turns a layer's rotated q|k|v rows, bf16 [N, C], into attention's output, bf16 [N, Hq K]. */
+  /** Turns a layer's finished q|k|v rows, bf16 [N, C], into attention's output, bf16 [N, Hq K]. */
   readonly mix: (layer: number, qkv: Activation) => Activation;
   /** Awaited between layers: the event loop turns, and an abort may throw. */
   readonly breathe?: () => Promise<void>;
@@ -27,8 +27,9 @@ export interface DecoderModel {
 }
 
 /**
- * The Llama decoder: pre-norm blocks of rotary grouped-query attention and SwiGLU on a float32 residual stream (Touvron et al. 2023). What a block
- * adds to the stream comes from its last product in float32: rounding it to bf16 first would put an error into the stream that no layer takes out again.
+ * The decoder of the Llama family: pre-norm blocks of rotary grouped-query attention and SwiGLU on a float32 residual stream (Touvron et al. 2023), where the model
+ * has them with a bias on q, k and v (Qwen2) and a norm of each q and k head (Qwen3). What a block adds to the stream comes from its last product in
+ * float32: rounding it to bf16 first would put an error into the stream that no layer takes out again.
  * @returns the hidden states after the final norm, bf16 [N, D].
  */
 export async function decode(ops: Operations, { parameters, config }: DecoderModel, pass: Pass): Promise<Activation> {
@@ -38,8 +39,9 @@ export async function decode(ops: Operations, { parameters, config }: DecoderMod
   let delta: Activation | undefined;
   for (const [index, layer] of parameters.layers.entries()) {
     const qkv = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.attentionNorm, eps, rows }), layer.qkv, { rows, dtype: 'bf16' });
-    ops.rope(qkv, { positions_N, invFreq: parameters.invFreq, geometry: config });
-    delta = ops.linear(pass.mix(index, qkv), layer.out, { rows, dtype: 'f32' });
+    const norms = layer.qNorm && layer.kNorm && { q: layer.qNorm, k: layer.kNorm, eps };
+    const finished = ops.rope(qkv, { positions_N, invFreq: parameters.invFreq, geometry: config, rows, bias: layer.qkvBias, norms });
+    delta = ops.linear(pass.mix(index, finished), layer.out, { rows, dtype: 'f32' });
     const gateUp = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.feedForwardNorm, eps, rows }), layer.gateUp, { rows, dtype: 'bf16' });
     delta = ops.linear(ops.swiglu(gateUp, { rows, width: config.intermediateSize }), layer.down, { rows, dtype: 'f32' });
     await pass.breathe?.();

@@ -21,7 +21,7 @@ import { readWeights, writeWeights } from './weights.js';
 
 /** How to open a native engine. */
 export interface NativeOptions {
-  /** A Hugging Face model directory of Llama architecture. */
+  /** A Hugging Face model directory. */
   readonly modelDir: string;
   /** Compute threads, >= 1; one setting for the whole process. Bits depend on it. */
   readonly threads: number;

@@ -11,6 +11,26 @@ export interface Activation {
   /** `NO_TENSOR` once nobody needs it. */
   value: Tensor;
   grad: Tensor;
+  /** Makes `value` again, bit for bit, from what its producer keeps: the consumer gives the value back until its own backward asks for it. */
+  readonly remake?: () => Tensor;
+}
+
+/** What finishes the rows of the q|k|v product. */
+export interface RopeInputs {
+  readonly positions_N: Tensor;
+  readonly invFreq: Tensor;
+  readonly geometry: HeadGeometry;
+  readonly rows: number;
+  /** [C]; absent where the architecture has none. */
+  readonly bias?: Parameter;
+  readonly norms?: HeadNorms;
+}
+
+/** Weights of the norms of each q and each k head, [K] each. */
+export interface HeadNorms {
+  readonly q: Parameter;
+  readonly k: Parameter;
+  readonly eps: number;
 }
 
 /** What attention needs to know of the model. */
@@ -105,11 +125,26 @@ export class Operations {
     return out;
   }
 
-  /** Rotates the q and k columns in place. */
-  rope(qkv: Activation, { positions_N, invFreq, geometry }: { positions_N: Tensor; invFreq: Tensor; geometry: HeadGeometry }): void {
-    const { heads, kvHeads } = geometry;
-    this.kernels.ropeForward(qkv.value, positions_N, invFreq, heads, kvHeads);
-    this.tape?.push(() => this.kernels.ropeBackward(qkv.grad, positions_N, invFreq, heads, kvHeads));
+  /**
+   * Adds the bias, normalises the q and k heads and rotates them: in place, unless the norms' backward will want the rows as they came. Then those are kept and the
+   * finished rows are made again where attention's backward needs them: another pass over one layer's rows, for a tensor a layer less in memory.
+   */
+  rope(qkv: Activation, inputs: RopeInputs): Activation {
+    const { rows, geometry, bias, norms } = inputs;
+    const keepsRows = this.tape !== undefined && norms !== undefined;
+    const finished = (): Tensor => {
+      const out = keepsRows ? this.arena.take('bf16', [rows, qkvColumns(geometry)]) : qkv.value;
+      this.kernels.ropeForward(qkv.value, ...this.ropeWeights(inputs), out);
+      return out;
+    };
+    const out: Activation = { value: finished(), grad: NO_TENSOR, remake: keepsRows ? finished : undefined };
+    if (!keepsRows) qkv.value = NO_TENSOR;
+    this.tape?.push(() => {
+      this.kernels.ropeBackward(out.grad, qkv.value, ...this.ropeWeights(inputs), bias?.grad ?? NO_TENSOR, norms?.q.grad ?? NO_TENSOR, norms?.k.grad ?? NO_TENSOR);
+      qkv.grad = out.grad;
+      if (out.value !== NO_TENSOR) this.arena.give(out.value);
+    });
+    return out;
   }
 
   /** Causal attention inside each packed sequence: bf16 [N, Hq K]. */
@@ -122,8 +157,10 @@ export class Operations {
       this.arena.give(lse);
       this.release(qkv);
     }
+    if (this.tape && qkv.remake) this.release(qkv);
     this.tape?.push(() => {
-      qkv.grad = this.arena.take('bf16', [rows, (heads + 2 * kvHeads) * headDim]);
+      if (qkv.remake) qkv.value = qkv.remake();
+      qkv.grad = this.arena.take('bf16', [rows, qkvColumns(geometry)]);
       this.kernels.attentionBackward(out.grad, qkv.value, out.value, lse, cuSeqlens_S1, heads, kvHeads, qkv.grad);
       this.finish(out);
       this.arena.give(lse);
@@ -172,6 +209,10 @@ export class Operations {
     return out;
   }
 
+  private ropeWeights({ positions_N, invFreq, geometry: { heads, kvHeads }, bias, norms }: RopeInputs) {
+    return [positions_N, invFreq, bias?.weight ?? NO_TENSOR, norms?.q.weight ?? NO_TENSOR, norms?.k.weight ?? NO_TENSOR, norms?.eps ?? 0, heads, kvHeads] as const;
+  }
+
   private fresh(dtype: DType, shape: readonly number[]): Activation {
     return { value: this.arena.take(dtype, shape), grad: NO_TENSOR };
   }
@@ -185,4 +226,9 @@ export class Operations {
     this.arena.give(activation.grad);
     if (activation.value !== NO_TENSOR) this.arena.give(activation.value);
   }
+}
+
+/** Columns C of a fused q|k|v row. */
+export function qkvColumns({ heads, kvHeads, headDim }: HeadGeometry): number {
+  return (heads + 2 * kvHeads) * headDim;
 }

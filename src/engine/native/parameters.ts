@@ -1,5 +1,6 @@
 import { NO_TENSOR, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
-import type { ModelConfig } from '../../model-files/config.js';
+import { hasQkNorm, hasQkvBias, type ModelConfig } from '../../model-files/config.js';
+import { rotationFrequencies } from '../../model-files/rotary.js';
 import { ELEMENT_BYTES } from './arena.js';
 
 /** Rows of a stored tensor that are one tensor of the Hugging Face layout. */
@@ -10,7 +11,7 @@ export interface ParameterPart {
 
 /** A tensor the engine trains: one or several Hugging Face tensors stacked along their rows. */
 export interface ParameterSpec {
-  /** Linear weights [out, in] compute in bf16; norm weights [D] in float32. */
+  /** Linear weights [out, in] compute in bf16; norm weights and biases, which have one axis, in float32. */
   readonly shape: readonly number[];
   readonly parts: readonly ParameterPart[];
 }
@@ -38,6 +39,11 @@ export interface LayerParameters {
   readonly attentionNorm: Parameter;
   /** q, k and v stacked: [C, D]. */
   readonly qkv: Parameter;
+  /** The biases of q, k and v stacked: [C]. */
+  readonly qkvBias?: Parameter;
+  /** Of each q and each k head: [K]. */
+  readonly qNorm?: Parameter;
+  readonly kNorm?: Parameter;
   readonly out: Parameter;
   readonly feedForwardNorm: Parameter;
   /** gate and up stacked: [2F, D]. */
@@ -51,19 +57,22 @@ export interface DecoderParameters {
   readonly layers: readonly LayerParameters[];
   readonly norm: Parameter;
   readonly head: Parameter;
-  /** float32 [K/2]: theta^(-2i/K). */
+  /** float32 [K/2], radians a position. */
   readonly invFreq: Tensor;
 }
 
 type Specs<T> = { readonly [Name in keyof T]: ParameterSpec };
 
-/** Where a layer's tensors come from. */
+/** Where a layer's tensors come from, in the order of the forward pass. */
 export function layerSpecs(config: ModelConfig, layer: number): Specs<LayerParameters> {
   const { hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim: K } = config;
   const part = (name: string, ...shape: number[]): ParameterPart => ({ name: `model.layers.${layer}.${name}.weight`, shape });
+  const bias = (name: string, width: number): ParameterPart => ({ name: `model.layers.${layer}.${name}.bias`, shape: [width] });
   return {
     attentionNorm: stacked(part('input_layernorm', D)),
     qkv: stacked(part('self_attn.q_proj', heads * K, D), part('self_attn.k_proj', kvHeads * K, D), part('self_attn.v_proj', kvHeads * K, D)),
+    ...(hasQkvBias(config) && { qkvBias: stacked(bias('self_attn.q_proj', heads * K), bias('self_attn.k_proj', kvHeads * K), bias('self_attn.v_proj', kvHeads * K)) }),
+    ...(hasQkNorm(config) && { qNorm: stacked(part('self_attn.q_norm', K)), kNorm: stacked(part('self_attn.k_norm', K)) }),
     out: stacked(part('self_attn.o_proj', D, heads * K)),
     feedForwardNorm: stacked(part('post_attention_layernorm', D)),
     gateUp: stacked(part('mlp.gate_proj', F, D), part('mlp.up_proj', F, D)),
@@ -104,6 +113,9 @@ export class ParameterSet implements DecoderParameters {
       return {
         attentionNorm: make(specs.attentionNorm),
         qkv: make(specs.qkv),
+        qkvBias: specs.qkvBias && make(specs.qkvBias),
+        qNorm: specs.qNorm && make(specs.qNorm),
+        kNorm: specs.kNorm && make(specs.kNorm),
         out: make(specs.out),
         feedForwardNorm: make(specs.feedForwardNorm),
         gateUp: make(specs.gateUp),
@@ -113,7 +125,7 @@ export class ParameterSet implements DecoderParameters {
     this.norm = make(stacked({ name: 'model.norm.weight', shape: [D] }));
     this.head = config.tiedEmbeddings ? this.embedding : make(stacked({ name: 'lm_head.weight', shape: [V, D] }));
     this.all = all;
-    this.invFreq = this.rotationFrequencies();
+    this.invFreq = this.frequencies();
   }
 
   /** Trained numbers; a tied head counts once. */
@@ -187,9 +199,8 @@ export class ParameterSet implements DecoderParameters {
     return { ...spec, weight, master, grad: NO_TENSOR, m: NO_TENSOR, v: NO_TENSOR };
   }
 
-  private rotationFrequencies(): Tensor {
-    const { headDim, ropeTheta } = this.config;
-    const frequencies = Float32Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim));
+  private frequencies(): Tensor {
+    const frequencies = Float32Array.from(rotationFrequencies(this.config));
     const tensor = this.kernels.alloc('f32', [frequencies.length]);
     this.kernels.write(tensor, frequencies);
     return tensor;

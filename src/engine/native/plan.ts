@@ -1,7 +1,8 @@
 import type { Kernels } from '../../../kernels/binding/kernels.js';
-import type { ModelConfig } from '../../model-files/config.js';
+import { hasQkNorm, type ModelConfig } from '../../model-files/config.js';
 import { BatchTooLarge } from '../engine.js';
 import { ELEMENT_BYTES, type Arena, type Elements } from './arena.js';
+import { qkvColumns } from './operations.js';
 import type { ParameterSet } from './parameters.js';
 
 /** What every part of the engine works on. */
@@ -28,8 +29,8 @@ const PICKED_COLUMNS = 16; // labels, scales, offsets, tails and the metrics of 
 
 /** Elements a pass without gradients takes at most: one layer's tensors. */
 export function inferencePlan(config: ModelConfig, { rows: N, picked: R, support: E = 0, outputs = 0 }: PassSize): Elements {
-  const { hiddenSize: D, intermediateSize: F, heads, kvHeads, headDim: K } = config;
-  const columns = (heads + 2 * kvHeads) * K;
+  const { hiddenSize: D, intermediateSize: F, heads, headDim: K } = config;
+  const columns = qkvColumns(config);
   return withSlack(config, {
     f32: N * (2 * D + 1 + heads) + R * PICKED_COLUMNS + E + outputs,
     bf16: N * (D + columns + heads * K + 3 * F) + R * D,
@@ -39,13 +40,15 @@ export function inferencePlan(config: ModelConfig, { rows: N, picked: R, support
 
 /** Elements a pass with gradients takes at most: every layer's activations, and the gradients alive at one time. */
 export function trainingPlan(config: ModelConfig, { rows: N, picked: R, support: E = 0 }: PassSize): Elements {
-  const { hiddenSize: D, intermediateSize: F, layers, heads, kvHeads, headDim: K } = config;
-  const columns = (heads + 2 * kvHeads) * K;
+  const { hiddenSize: D, intermediateSize: F, layers, heads, headDim: K } = config;
+  const columns = qkvColumns(config);
+  // One layer's finished rows beside those that the norms' backward keeps.
+  const remade = hasQkNorm(config) ? columns : 0;
   const norms = 2 * layers + 1;
   const gradients = 2 * D + F + columns + heads * K;
   return withSlack(config, {
     f32: N * (norms * (D + 1) + layers * heads + 2 * D) + R * PICKED_COLUMNS + E,
-    bf16: N * (norms * D + layers * (columns + heads * K + 3 * F) + gradients) + 2 * R * D,
+    bf16: N * (norms * D + layers * (columns + heads * K + 3 * F) + gradients + remade) + 2 * R * D,
     i32: 4 * N + R * PICKED_COLUMNS + E,
   });
 }
