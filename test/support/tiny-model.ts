@@ -1,13 +1,17 @@
 import { philox4x32 } from '../../src/common/philox.js';
-import type { ModelConfig } from '../../src/model-files/config.js';
+import type { Architecture, ModelConfig, RopeScaling } from '../../src/model-files/config.js';
 import { bf16FromFloat32, float32FromBf16 } from '../../src/model-files/floats.js';
 import { writeModelDirectory } from '../../src/model-files/model-directory.js';
 import { expectedTensors } from '../../src/model-files/parameters.js';
 import type { NamedTensor } from '../../src/model-files/safetensors.js';
 import { TINY_TOKENIZER_SIZE, tinyTokenizerConfigJson, tinyTokenizerJson } from './tiny-tokenizer.js';
 
-/** Shape of a tiny Llama. `hidden` is a multiple of `heads` but need not be `heads` x `headDim`; `heads` is a multiple of `kvHeads`; `headDim` is even. */
+/** Shape of a tiny model. `hidden` is a multiple of `heads` but need not be `heads` x `headDim`; `heads` is a multiple of `kvHeads`; `headDim` is even. */
 export interface TinyModelOptions {
+  /** Default: llama. */
+  readonly architecture?: Architecture;
+  /** Default: none. */
+  readonly ropeScaling?: RopeScaling;
   readonly layers: number;
   readonly hidden: number;
   readonly intermediate: number;
@@ -29,6 +33,17 @@ export const TINY_MODEL: TinyModelOptions = {
 
 export const TINY_EOS_ID = 2;
 
+/** Llama 3's stretching with a first length so short that tiny heads have frequencies which stay, which are mixed and which are slowed. */
+export const TINY_ROPE_SCALING: RopeScaling = { factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxPositions: 64 };
+
+/** Options for a tiny model of each family that the engines run. */
+export const TINY_FAMILIES = {
+  llama: {},
+  llama3: { ropeScaling: TINY_ROPE_SCALING },
+  qwen2: { architecture: 'qwen2' },
+  qwen3: { architecture: 'qwen3' },
+} as const satisfies Record<string, Partial<TinyModelOptions>>;
+
 /** A tensor under its Hugging Face name, row-major; each value is exactly a bf16. */
 export interface TinyTensor {
   readonly name: string;
@@ -37,7 +52,7 @@ export interface TinyTensor {
 }
 
 /**
- * Writes a whole Hugging Face Llama directory: `config.json`, `generation_config.json`, `model.safetensors` (bf16), and tokenizer files unless
+ * Writes a whole Hugging Face directory: `config.json`, `generation_config.json`, `model.safetensors` (bf16), and tokenizer files unless
  * told otherwise. The same options give the same bytes. `dir` must be new or empty. @returns `dir`.
  */
 export async function writeTinyModel(dir: string, options: Partial<TinyModelOptions> = {}): Promise<string> {
@@ -50,7 +65,7 @@ export async function writeTinyModel(dir: string, options: Partial<TinyModelOpti
 }
 
 /**
- * The weights of such a model. Norms lie about 1, the head's logits have a deviation of about 1.5, so that distributions are neither flat nor
+ * The weights of such a model. Norms lie about 1, biases about 0, the head's logits have a deviation of about 1.5, so that distributions are neither flat nor
  * certain, and the layers outweigh the embedding, so that a tied model does not just repeat its input.
  */
 export function tinyTensors(model: TinyModelOptions): TinyTensor[] {
@@ -60,7 +75,7 @@ export function tinyTensors(model: TinyModelOptions): TinyTensor[] {
 /** The configuration of such a model. */
 export function tinyConfig(model: TinyModelOptions): ModelConfig {
   return {
-    architecture: 'llama',
+    architecture: model.architecture ?? 'llama',
     vocabSize: model.vocab,
     hiddenSize: model.hidden,
     intermediateSize: model.intermediate,
@@ -70,7 +85,7 @@ export function tinyConfig(model: TinyModelOptions): ModelConfig {
     headDim: model.headDim,
     rmsNormEps: 1e-5,
     ropeTheta: 10_000,
-    ropeScaling: null,
+    ropeScaling: model.ropeScaling ?? null,
     maxPositions: 512,
     tiedEmbeddings: model.tied,
     bosId: 1,
@@ -87,10 +102,14 @@ function tokenizerFiles({ tokenizer, vocab }: TinyModelOptions): Record<string, 
 
 function tinyValues(name: string, shape: readonly number[], key: readonly [number, number]): Float32Array {
   const values = new Float32Array(shape.reduce((product, size) => product * size, 1));
-  const isNorm = shape.length === 1;
-  const deviation = isNorm ? 0.1 : gainOf(name) / Math.sqrt(shape[1]);
-  for (let i = 0; i < values.length; i++) values[i] = (isNorm ? 1 : 0) + deviation * normal(key, i);
+  const mean = name.endsWith('norm.weight') ? 1 : 0;
+  const deviation = shape.length === 1 ? spreadOf(name) : gainOf(name) / Math.sqrt(shape[1]);
+  for (let i = 0; i < values.length; i++) values[i] = mean + deviation * normal(key, i);
   return float32FromBf16(bf16FromFloat32(values));
+}
+
+function spreadOf(name: string): number {
+  return name.endsWith('.bias') ? 0.3 : 0.1;
 }
 
 function gainOf(name: string): number {
