@@ -15,8 +15,8 @@ export interface Golden {
   readonly logitsFloat32_NV: Float32Array;
   readonly lossNats: (kind: LossKind) => number;
   readonly gradients: (kind: LossKind) => Map<string, Float64Array>;
-  /** How far transformers' own bf16 run lies from float64: largest distance of a log-prob, relative L2 distance of a loss's gradient. */
-  readonly bf16: { readonly logProb: number; readonly gradient: (kind: LossKind) => number };
+  /** How far transformers' own bf16 run lies from float64: largest and root mean square distance of a log-prob, relative L2 distance of a loss's gradient. */
+  readonly bf16: { readonly logProb: number; readonly logProbRms: number; readonly gradient: (kind: LossKind) => number };
   readonly greedy: { readonly prompt_T: Int32Array; readonly ids_T: Int32Array; readonly gaps_T: Float64Array };
   readonly training: {
     readonly optimiser: OptimStep;
@@ -27,7 +27,7 @@ export interface Golden {
   };
 }
 
-export const GOLDEN_MODELS = ['tied', 'untied'] as const;
+export const GOLDEN_MODELS = ['tied', 'untied', 'llama3', 'qwen2', 'qwen3-tied', 'qwen3-untied'] as const;
 
 /** Reads the committed golden of one model. */
 export async function readGolden(model: (typeof GOLDEN_MODELS)[number]): Promise<Golden> {
@@ -50,7 +50,7 @@ export async function readGolden(model: (typeof GOLDEN_MODELS)[number]): Promise
     logitsFloat32_NV: float32('logits_float32_NV'),
     lossNats: (kind) => float64(`loss.${kind}`)[0],
     gradients: (kind) => group(`gradient.${kind}.`),
-    bf16: { logProb: float64('bf16.logProb')[0], gradient: (kind) => float64(`bf16.gradient.${kind}`)[0] },
+    bf16: { logProb: float64('bf16.logProb')[0], logProbRms: float64('bf16.logProbRms')[0], gradient: (kind) => float64(`bf16.gradient.${kind}`)[0] },
     greedy: { prompt_T: int32('greedy.prompt_T'), ids_T: int32('greedy.ids_T'), gaps_T: float64('greedy.gaps_T') },
     training: {
       optimiser: about.optimiser,
