@@ -159,7 +159,7 @@ function checkTensors(config: ModelConfig, places: ReadonlyMap<string, HoldsTens
     }
   }
   const surplus = [...places.keys()].find((name) => !expected.has(name) && !isIgnored(name));
-  if (surplus !== undefined) throw new ModelDirectoryInvalid(`${where} holds ${JSON.stringify(surplus)}, which a Llama model of this configuration does not have`);
+  if (surplus !== undefined) throw new ModelDirectoryInvalid(`${where} holds ${JSON.stringify(surplus)}, which a model of this configuration does not have`);
 }
 
 function isIgnored(name: string): boolean {

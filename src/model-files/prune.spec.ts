@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { useScratchDir } from '../../test/support/scratch-dir.js';
-import { writeTinyModel } from '../../test/support/tiny-model.js';
+import { TINY_FAMILIES, writeTinyModel } from '../../test/support/tiny-model.js';
 import { ModelDirectory } from './model-directory.js';
 import { modelCard } from './model-card.js';
 import { pruneModel } from './prune.js';
@@ -22,6 +22,21 @@ describe('pruneModel', () => {
       const { bytes } = await before.tensor(name.replace('layers.1.', 'layers.3.'));
       expect((await after.tensor(name)).bytes, name).toEqual(bytes);
     }
+    await Promise.all([before.close(), after.close()]);
+  });
+
+  it.each(Object.entries(TINY_FAMILIES))('leaves nothing out of a layer of the family %s, and names the family', async (_name, family) => {
+    await writeTinyModel(scratch('source'), { layers: 3, ...family });
+
+    await pruneModel(scratch('source'), scratch('pruned'), [2]);
+
+    const before = await ModelDirectory.open(scratch('source'));
+    const after = await ModelDirectory.open(scratch('pruned'));
+    expect(after.config).toEqual({ ...before.config, layers: 1 });
+    const ofLayer = before.names.filter((name) => name.includes('layers.2.'));
+    expect(after.names.filter((name) => name.includes('layers.'))).toEqual(ofLayer.map((name) => name.replace('layers.2.', 'layers.0.')));
+    for (const name of ofLayer) expect((await after.tensor(name.replace('layers.2.', 'layers.0.'))).bytes, name).toEqual((await before.tensor(name)).bytes);
+    expect(readFileSync(scratch('pruned/README.md'), 'utf8')).toContain(`tags:\n  - ${before.config.architecture}\n  - pruned\n`);
     await Promise.all([before.close(), after.close()]);
   });
 

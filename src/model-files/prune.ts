@@ -61,7 +61,7 @@ function readme({ dir, config }: ModelDirectory, kept: readonly number[], { lice
     title: `${from}, ${kept.length} of ${config.layers} layers`,
     license,
     baseModel,
-    tags: ['llama', 'pruned'],
+    tags: [config.architecture, 'pruned'],
     sections: [{ heading: 'Origin', body: origin === undefined ? made : `${made}\n\n${origin}` }],
   });
 }

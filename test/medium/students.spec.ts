@@ -105,7 +105,7 @@ describe('/v1/models', () => {
     const refused = await failure(commit({ id: 'mended' }));
 
     expect(refused).toMatchObject({ status: 400, code: 'model_files.directory_invalid' });
-    expect(refused.message).toMatch(/^the model holds "model\.layers\.1\.\S+", which a Llama model of this configuration does not have$/);
+    expect(refused.message).toMatch(/^the model holds "model\.layers\.1\.\S+", which a model of this configuration does not have$/);
     expect(modelsOnDisk()).toHaveLength(1);
     await put('mended', 'config.json', readFileSync(join(dir, 'config.json')));
     expect((await commit({ id: 'mended' })).status).toBe(200);

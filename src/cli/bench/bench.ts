@@ -17,7 +17,7 @@ export function addBenchCommand(program: Command): void {
   program
     .command('bench')
     .addArgument(new Argument('[part]', 'what to measure').choices(['engine', 'service']).default('engine'))
-    .option('--model <dir>', 'a Hugging Face directory of Llama architecture', join('.limbeck', 'demo', 'smollm2-135m-instruct'))
+    .option('--model <dir>', 'a Hugging Face directory', join('.limbeck', 'demo', 'smollm2-135m-instruct'))
     .option('--json <file>', 'also write the figures as JSON into the file')
     .description("measure the engine beside the machine's own limits, or the service beside plain pg")
     .action(async (part: 'engine' | 'service', { model, json }: { model: string; json?: string }) => {

@@ -31,7 +31,7 @@ export function addDemoCommand(program: Command): void {
   program
     .command('demo')
     .option('--data <dir>', 'where models, runs and the service go', '.limbeck/demo')
-    .option('--teacher <dir>', 'a Hugging Face directory of Llama architecture to use instead of SmolLM2-135M-Instruct; then no Python is needed')
+    .option('--teacher <dir>', 'a Hugging Face directory to use instead of SmolLM2-135M-Instruct; then no Python is needed')
     .option('--controls', 'also train the hard-label control at three learning rates and score the unigram control')
     .option('--keep', 'leave service and teacher up afterwards, and say where, until Ctrl-C')
     .option('--json <file>', 'also write the report as JSON into the file')
