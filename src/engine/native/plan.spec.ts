@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { loadKernels } from '../../../kernels/binding/kernels.js';
 import { packSequences } from '../../../test/support/scored-batch.js';
-import { writeTinyModel } from '../../../test/support/tiny-model.js';
+import { TINY_FAMILIES, writeTinyModel } from '../../../test/support/tiny-model.js';
 import { readModelConfig } from '../../model-files/config.js';
 import { ELEMENT_BYTES, type Elements } from './arena.js';
 import { NativeEngine } from './native-engine.js';
@@ -15,27 +15,34 @@ const sequences = Array.from({ length: 12 }, (_, s) => ({ ids_T: new Int32Array(
 const batch = packSequences(sequences);
 const size = { rows: batch.tokens_N.length, picked: batch.rows_R.length };
 
-let dir: string;
-let engine: NativeEngine;
+let root: string;
+const open: NativeEngine[] = [];
 
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'limbeck-plan-'));
-  await writeTinyModel(dir, { layers: 5, tied: false, tokenizer: 'none' });
-  engine = await NativeEngine.open({ modelDir: dir, threads: 2 });
+  root = await mkdtemp(join(tmpdir(), 'limbeck-plan-'));
+  for (const [name, family] of Object.entries(TINY_FAMILIES)) await writeTinyModel(join(root, name), { layers: 5, tied: false, tokenizer: 'none', ...family });
 });
 
-afterAll(async () => {
-  await engine.close();
-  await rm(dir, { recursive: true, force: true });
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((engine) => engine.close()));
 });
+
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+async function opened(name: string): Promise<NativeEngine> {
+  const engine = await NativeEngine.open({ modelDir: join(root, name), threads: 2 });
+  open.push(engine);
+  return engine;
+}
 
 function heldBytes(plan: Elements): number {
   return (['f32', 'bf16', 'i32'] as const).reduce((sum, dtype) => sum + Math.ceil(plan[dtype] / BLOCK_STEP_ELEMENTS) * BLOCK_STEP_ELEMENTS * ELEMENT_BYTES[dtype], 0);
 }
 
-test('an evaluation, then a training pass, hold exactly the memory that was planned for them', async () => {
+test.each(Object.keys(TINY_FAMILIES))('an evaluation, then a training pass of a model of the family %s, hold exactly the memory that was planned for them', async (name) => {
   const kernels = loadKernels();
-  const config = await readModelConfig(dir);
+  const config = await readModelConfig(join(root, name));
+  const engine = await opened(name);
   const before = kernels.allocatedBytes();
   await engine.forward(batch, { kind: 'hard' });
   expect(kernels.allocatedBytes() - before).toBe(heldBytes(inferencePlan(config, size)));
@@ -45,8 +52,10 @@ test('an evaluation, then a training pass, hold exactly the memory that was plan
   expect(kernels.allocatedBytes() - trained).toBe(heldBytes(trainingPlan(config, size)));
 });
 
-test('scoring and sampling stay within their plans too', async () => {
+test('scoring and sampling stay within the plan of an evaluation', async () => {
   const kernels = loadKernels();
+  const engine = await opened('llama');
+  await engine.forward(batch, { kind: 'hard' });
   const before = kernels.allocatedBytes();
   for await (const block of engine.score({ sequences: sequences.slice(0, 5), k: 4 })) expect(block.tail_R.length).toBeGreaterThan(0);
   const prompts = sequences.slice(0, 8).map(({ ids_T }, sample) => ({ ids_T, sample }));

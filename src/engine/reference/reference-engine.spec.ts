@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { joinSupports, listed, packSequences, scoredBatch, weightOf } from '../../../test/support/scored-batch.js';
-import { TINY_MODEL, tinyConfig, tinyTensors, type TinyModelOptions } from '../../../test/support/tiny-model.js';
+import { TINY_FAMILIES, TINY_MODEL, tinyConfig, tinyTensors, type TinyModelOptions } from '../../../test/support/tiny-model.js';
 import { LOSS_KINDS, type LossKind, type LossSpec } from '../../tokens/loss.js';
 import { type ScoreSequence, TAIL_FLOOR } from '../../tokens/target.js';
 import { ReferenceEngine } from './reference-engine.js';
@@ -49,6 +49,9 @@ function relativeDistance(found: Float64Array, wanted: Float64Array): number {
 describe.each([
   ['tied', { ...SMALL, tied: true }],
   ['untied', { ...SMALL, tied: false }],
+  ['of Llama 3', { ...SMALL, headDim: 6, layers: 1, ...TINY_FAMILIES.llama3 }],
+  ['of Qwen2', { ...SMALL, layers: 1, ...TINY_FAMILIES.qwen2 }],
+  ['of Qwen3', { ...SMALL, layers: 1, ...TINY_FAMILIES.qwen3 }],
 ])('gradients of a whole model, %s', (_, model) => {
   it.each(LOSS_KINDS)('%s agrees with central differences in every tensor', async (kind) => {
     const batch = await scoredBatch(engineOf({ ...model, seed: 9 }), SEQUENCES, 3);

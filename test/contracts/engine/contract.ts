@@ -25,6 +25,8 @@ export interface ContractBounds {
 /** An implementation under the battery. */
 export interface ContractedEngine extends EngineKind {
   readonly bounds: ContractBounds;
+  /** What the tiny models are made of besides `STUDENT`. */
+  readonly family?: Partial<TinyModelOptions>;
 }
 
 /** What the tests of one battery share: engines on tiny models, closed after each test, and batches with a teacher's targets. */
@@ -62,14 +64,15 @@ export const lossOf = (kind: LossKind): LossSpec => (kind === 'hard' ? { kind } 
 export const FORWARD_KL = lossOf('forward_kl');
 
 /** Call inside `describe`. */
-export function setUpContract({ name, open, bounds }: ContractedEngine): Contract {
+export function setUpContract({ name, open, bounds, family }: ContractedEngine): Contract {
+  const student = { ...STUDENT, ...family };
   let root = '';
   let paths = 0;
   const engines: TestedEngine[] = [];
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), 'limbeck-contract-'));
-    await writeTinyModel(join(root, 'student'), STUDENT);
-    await writeTinyModel(join(root, 'teacher'), { ...STUDENT, seed: 12 });
+    await writeTinyModel(join(root, 'student'), student);
+    await writeTinyModel(join(root, 'teacher'), { ...student, seed: 12 });
   });
   afterEach(async () => {
     await Promise.all(engines.splice(0).map((engine) => engine.close()));
@@ -89,18 +92,18 @@ export function setUpContract({ name, open, bounds }: ContractedEngine): Contrac
     openDirectory,
     studentDir: () => join(root, 'student'),
     open: () => openDirectory(join(root, 'student')),
-    openModel: async (options) => openDirectory(await writeTinyModel(freshPath(), { ...STUDENT, ...options })),
-    openFlat: async () => openDirectory(await writeFlatModel(freshPath())),
+    openModel: async (options) => openDirectory(await writeTinyModel(freshPath(), { ...student, ...options })),
+    openFlat: async () => openDirectory(await writeFlatModel(freshPath(), student)),
     batch: async (sequences = SEQUENCES) => scoredBatch(await ReferenceEngine.open(join(root, 'teacher')), sequences, 5),
   };
 }
 
 /** The student with a head of zeros. */
-async function writeFlatModel(dir: string): Promise<string> {
-  const tensors = tinyTensors(STUDENT).map(({ name, shape, values }) => {
+async function writeFlatModel(dir: string, student: TinyModelOptions): Promise<string> {
+  const tensors = tinyTensors(student).map(({ name, shape, values }) => {
     const stored = name === 'lm_head.weight' ? new Float32Array(values.length) : values;
     return { name, dtype: 'F32' as const, shape, bytes: new Uint8Array(stored.buffer) };
   });
-  await writeModelDirectory(dir, { config: tinyConfig(STUDENT), tensors });
+  await writeModelDirectory(dir, { config: tinyConfig(student), tensors });
   return dir;
 }

@@ -8,6 +8,17 @@ import { samplingContract } from './sampling.js';
 import { scoringContract } from './scoring.js';
 import { trainingContract } from './training.js';
 
+/** The promises that could depend on what a model is made of, kept for models of one more family. */
+export function familyContract(engine: ContractedEngine): void {
+  describe(`engine contract: ${engine.name}`, () => {
+    const contract = setUpContract(engine);
+    describe('training', () => trainingContract(contract));
+    describe('sampling', () => samplingContract(contract));
+    describe('scoring', () => scoringContract(contract));
+    describe('checkpoints', () => checkpointContract(contract));
+  });
+}
+
 /** Every promise of the abstract class `Engine`, told by its public methods alone. */
 export function engineContract(engine: ContractedEngine): void {
   describe(`engine contract: ${engine.name}`, () => {
