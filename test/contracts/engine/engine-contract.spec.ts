@@ -11,8 +11,7 @@ engineContract({ ...REFERENCE, bounds: FLOAT64 });
 engineContract({ ...NATIVE, bounds: BF16 });
 engineContract({ ...HOSTED_NATIVE, bounds: BF16 });
 
-const { llama: _ofTheWholeContract, ...others } = TINY_FAMILIES;
-describe.each(Object.entries(others))('on a model of the family %s', (_name, family) => {
+describe.each(Object.entries(TINY_FAMILIES).filter(([name]) => name !== 'llama'))('on a model of the family %s', (_name, family) => {
   familyContract({ ...REFERENCE, bounds: FLOAT64, family });
   familyContract({ ...NATIVE, bounds: BF16, family });
 });
