@@ -1,12 +1,15 @@
 import { ModelDirectory, toFloat32 } from '../../src/model-files/model-directory.js';
-import type { ModelConfig } from '../../src/model-files/config.js';
+import type { ModelConfig, RopeScaling } from '../../src/model-files/config.js';
 
 interface Matrix {
   readonly shape: readonly number[];
   readonly values: Float32Array;
 }
 
-/** A tiny Llama in float64, written from the formulas: pre-norm blocks, half-split RoPE, causal attention with grouped heads, SwiGLU. Of the product it shares only the file reader. */
+/**
+ * A tiny decoder of any family in float64, written from the formulas: pre-norm blocks, half-split RoPE, causal attention with grouped heads, SwiGLU; a bias on q, k and v, norms of
+ * their heads and Llama 3's slowed rotations where the model has them. Of the product it shares only the file reader.
+ */
 export class Float64Llama {
   private constructor(
     private readonly config: ModelConfig,
@@ -36,8 +39,9 @@ export class Float64Llama {
 
   private block(name: string, hidden_TD: readonly number[][]): number[][] {
     const normed = hidden_TD.map((x) => this.norm(`${name}.input_layernorm`, x));
-    const project = (part: string): number[][] => normed.map((x) => multiply(this.matrix(`${name}.self_attn.${part}_proj`), x));
-    const mixed = this.attention({ query: project('q'), key: project('k'), value: project('v') });
+    const project = (part: string): number[][] => normed.map((x) => this.linear(`${name}.self_attn.${part}_proj`, x));
+    const turnable = (part: string): number[][] => project(part).map((x) => this.headNorm(`${name}.self_attn.${part}_norm`, x));
+    const mixed = this.attention({ query: turnable('q'), key: turnable('k'), value: project('v') });
     return hidden_TD.map((x, t) => {
       const middle = sum(x, multiply(this.matrix(`${name}.self_attn.o_proj`), mixed[t]));
       const y = this.norm(`${name}.post_attention_layernorm`, middle);
@@ -64,9 +68,28 @@ export class Float64Llama {
   private rotate(x: readonly number[], position: number): number[] {
     const half = x.length / 2;
     return x.map((value, i) => {
-      const angle = position * this.config.ropeTheta ** (-(i % half) / half);
+      const angle = position * this.frequency(i % half);
       return i < half ? value * Math.cos(angle) - x[i + half] * Math.sin(angle) : value * Math.cos(angle) + x[i - half] * Math.sin(angle);
     });
+  }
+
+  /** Radians a position of pair i. */
+  private frequency(i: number): number {
+    const { ropeTheta, headDim, ropeScaling } = this.config;
+    const frequency = ropeTheta ** ((-2 * i) / headDim);
+    return ropeScaling ? slowed(frequency, ropeScaling) : frequency;
+  }
+
+  private linear(module: string, x: readonly number[]): number[] {
+    const bias = this.weights.get(`${module}.bias`)?.values;
+    return multiply(this.matrix(module), x).map((value, i) => value + (bias?.[i] ?? 0));
+  }
+
+  /** Each head by itself, all with the same weights; as they are in a model without. */
+  private headNorm(module: string, x: readonly number[]): number[] {
+    if (!this.weights.has(`${module}.weight`)) return [...x];
+    const { headDim: K } = this.config;
+    return Array.from({ length: x.length / K }, (_, head) => this.norm(module, x.slice(head * K, (head + 1) * K))).flat();
   }
 
   private norm(name: string, x: readonly number[]): number[] {
@@ -80,6 +103,15 @@ export class Float64Llama {
     if (!found) throw new Error(`the model has no ${module}.weight`);
     return found;
   }
+}
+
+/** `rope_type` "llama3" of transformers, by wave length as it is written there. */
+function slowed(frequency: number, { factor, lowFreqFactor, highFreqFactor, originalMaxPositions }: RopeScaling): number {
+  const waveLength = (2 * Math.PI) / frequency;
+  if (waveLength < originalMaxPositions / highFreqFactor) return frequency;
+  if (waveLength > originalMaxPositions / lowFreqFactor) return frequency / factor;
+  const smooth = (originalMaxPositions / waveLength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
+  return ((1 - smooth) * frequency) / factor + smooth * frequency;
 }
 
 /** log sum exp in float64. */

@@ -1,4 +1,4 @@
-import type { ModelConfig } from '../config.js';
+import { hasQkNorm, hasQkvBias, type ModelConfig } from '../config.js';
 import type { KeyValue } from './cache-names.js';
 import type { GraphBuilder, Value } from './graph-builder.js';
 import type { DecoderWeights } from './decoder-weights.js';
@@ -29,7 +29,7 @@ export interface Decoder {
 }
 
 /**
- * Adds a Llama decoder: embedding, `layers` blocks, no final norm.
+ * Adds a decoder of any family: embedding, `layers` blocks, no final norm.
  * @returns the hidden states, float32 [B, S, D].
  */
 export function addDecoder(graph: GraphBuilder, decoder: Decoder, io: { readonly inputs: DecoderInputs; readonly cache: CacheNames }): Value {
@@ -81,9 +81,9 @@ class DecoderBlock {
     const added = cache.kind === 'new' ? cache.layers[layer] : { key: `${name}.key`, value: `${name}.value` };
     const all = cache.kind === 'present' ? cache.layers[layer] : { key: `${name}.all_keys`, value: `${name}.all_values` };
     const normed = addNorm(graph, this.decoder, { hidden: hidden_BSD, name: `model.layers.${layer}.input_layernorm` });
-    const query = this.rotated(this.split(normed, `${name}.q_proj`, heads), `${name}.query`);
-    const key = this.rotated(this.split(normed, `${name}.k_proj`, kvHeads), added.key);
-    const value = this.split(normed, `${name}.v_proj`, kvHeads, added.value);
+    const query = this.rotated(this.turnable(normed, `${name}.q`, heads), `${name}.query`);
+    const key = this.rotated(this.turnable(normed, `${name}.k`, kvHeads), added.key);
+    const value = this.headsFirst(this.split(normed, `${name}.v_proj`, kvHeads), added.value);
     const past = inputs.past[layer];
     const mixed = `${name}.mixed`;
     graph.nodeWithResults('Attention', [query, key, value, inputs.mask_B1ST, past.key, past.value], {
@@ -95,11 +95,23 @@ class DecoderBlock {
     return this.linear(rows, `${name}.o_proj`);
   }
 
-  /** Projects and gives each head its own axis: [B, S, D] to [B, H, S, K]. */
-  private split(hidden_BSD: Value, name: string, heads: number, as: Value = `${name}.heads`): Value {
-    const projected = this.linear(hidden_BSD, name);
-    const apart = this.graph.node('Reshape', [projected, this.graph.ints(0, 0, heads, this.decoder.config.headDim)], { as: `${name}_BSHK` });
-    return this.graph.node('Transpose', [apart], { attributes: { perm: { ints: [0, 2, 1, 3] } }, as });
+  /** Heads of q or k as they are before they turn, [B, H, S, K]: normalised one by one where the family does. */
+  private turnable(hidden_BSD: Value, name: string, heads: number): Value {
+    const split = this.split(hidden_BSD, `${name}_proj`, heads);
+    const normed = hasQkNorm(this.decoder.config) ? addNorm(this.graph, this.decoder, { hidden: split, name: `${name}_norm` }) : split;
+    return this.headsFirst(normed, `${name}_proj.heads`);
+  }
+
+  /** Projects and gives each head its own axis: [B, S, D] to [B, S, H, K]. */
+  private split(hidden_BSD: Value, name: string, heads: number): Value {
+    const { config, weights } = this.decoder;
+    const product = this.linear(hidden_BSD, name);
+    const projected = hasQkvBias(config) ? this.graph.node('Add', [product, weights.bias(this.graph, name)], { as: `${name}.biased` }) : product;
+    return this.graph.node('Reshape', [projected, this.graph.ints(0, 0, heads, config.headDim)], { as: `${name}_BSHK` });
+  }
+
+  private headsFirst(heads_BSHK: Value, as: Value): Value {
+    return this.graph.node('Transpose', [heads_BSHK], { attributes: { perm: { ints: [0, 2, 1, 3] } }, as });
   }
 
   private rotated(heads_BHSK: Value, as: Value): Value {

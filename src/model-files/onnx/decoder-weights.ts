@@ -1,6 +1,7 @@
 import { AppError } from '../../common/errors.js';
 import { toFloat32, type ModelDirectory } from '../model-directory.js';
 import { expectedTensors } from '../parameters.js';
+import { rotationFrequencies } from '../rotary.js';
 import type { GraphBuilder, Value } from './graph-builder.js';
 
 /** The weights of a model directory as float32 tensors of a graph, each stored once and read only when the file is written. */
@@ -21,9 +22,14 @@ export class DecoderWeights {
     return this.model.config.tiedEmbeddings ? this.embedding(graph) : this.asItLies(graph, 'lm_head.weight');
   }
 
-  /** [D] */
+  /** [D], or [K] of a norm inside heads. */
   norm(graph: GraphBuilder, module: string): Value {
     return this.asItLies(graph, `${module}.weight`);
+  }
+
+  /** [out] */
+  bias(graph: GraphBuilder, module: string): Value {
+    return this.asItLies(graph, `${module}.bias`);
   }
 
   /** [in, out], for MatMul: the transpose of the Hugging Face tensor, so it bears another name. */
@@ -43,10 +49,10 @@ export class DecoderWeights {
   }
 
   private rotation(graph: GraphBuilder, name: string, wave: (angle: number) => number): Value {
-    const { maxPositions, headDim, ropeTheta } = this.model.config;
+    const { maxPositions, headDim } = this.model.config;
     const half = headDim / 2;
-    const table = (): Float32Array =>
-      Float32Array.from({ length: maxPositions * half }, (_, at) => wave(Math.floor(at / half) * ropeTheta ** (-(at % half) / half)));
+    const frequencies = rotationFrequencies(this.model.config);
+    const table = (): Float32Array => Float32Array.from({ length: maxPositions * half }, (_, at) => wave(Math.floor(at / half) * frequencies[at % half]));
     return graph.stored({ name, elementType: 'float32', dims: [maxPositions, half], read: () => Promise.resolve(asBytes(table())) });
   }
 

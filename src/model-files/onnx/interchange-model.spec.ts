@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compiled } from '../../../test/support/compiled.js';
 import { Float64Llama, logSumExp } from '../../../test/support/float64-llama.js';
 import { floats, int64, openSession, pastFeeds } from '../../../test/support/onnx-graphs.js';
-import { TINY_MODEL, writeTinyModel, type TinyModelOptions } from '../../../test/support/tiny-model.js';
+import { TINY_FAMILIES, writeTinyFamily } from '../../../test/support/tiny-families.js';
+import { TINY_MODEL, tinyConfig, writeTinyModel, type TinyModelOptions } from '../../../test/support/tiny-model.js';
 import { writeInterchangeModel } from './interchange-model.js';
 import { InterchangeSession, InterchangeUnusable } from './interchange-session.js';
 import { runInterchange } from './run-interchange.js';
@@ -17,12 +18,16 @@ const ODD: Partial<TinyModelOptions> = {
 const LONG = Array.from({ length: 21 }, (_, i) => (i * i * 7 + 3) % 67);
 const SHORT = LONG.slice(4, 13);
 
+function tinyLlama(options: Partial<TinyModelOptions>) {
+  return { config: tinyConfig({ ...TINY_MODEL, ...options }), write: (dir: string) => writeTinyModel(dir, options) };
+}
+
 describe.each([
-  { name: 'tied, grouped heads, more head columns than hidden columns', options: {} },
-  { name: 'untied, odd sizes', options: ODD },
-])('onnx/model.onnx: $name', ({ options }) => {
-  const model: TinyModelOptions = { ...TINY_MODEL, ...options };
-  const { vocab } = model;
+  { name: 'Llama, tied, grouped heads, more head columns than hidden columns', ...tinyLlama({}) },
+  { name: 'Llama, untied, odd sizes', ...tinyLlama(ODD) },
+  ...Object.entries(TINY_FAMILIES).map(([name, config]) => ({ name, config, write: (dir: string) => writeTinyFamily(dir, config) })),
+])('onnx/model.onnx: $name', ({ config, write }) => {
+  const { vocabSize: vocab } = config;
   let dir: string;
   let path: string;
   let llama: Float64Llama;
@@ -30,7 +35,7 @@ describe.each([
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'limbeck-interchange-'));
-    await writeTinyModel(dir, options);
+    await write(dir);
     llama = await Float64Llama.open(dir);
     path = await writeInterchangeModel(dir);
     session = await openSession(path);
@@ -52,21 +57,21 @@ describe.each([
       input_ids: int64(lay((ids, i) => ids[i]), shape),
       attention_mask: int64(lay(() => 1), shape),
       position_ids: int64(lay((_, i) => i), shape),
-      ...pastFeeds(model, batch.map(() => undefined), { prefix: 'past_key_values', P: 0 }),
+      ...pastFeeds(config, batch.map(() => undefined), { prefix: 'past_key_values', P: 0 }),
     });
     expect(logits.dims).toEqual([batch.length, S, vocab]);
     return batch.map((ids, b) => ids.map((_, i) => Array.from(floats(logits).subarray((b * S + at(ids) + i) * vocab, (b * S + at(ids) + i + 1) * vocab))));
   };
 
   it('has the inputs and outputs of Hugging Face exports', () => {
-    const layers = Array.from({ length: model.layers }, (_, i) => i);
+    const layers = Array.from({ length: config.layers }, (_, i) => i);
     expect(session.inputNames).toEqual(['input_ids', 'attention_mask', 'position_ids', ...layers.flatMap((i) => [`past_key_values.${i}.key`, `past_key_values.${i}.value`])]);
     expect(session.outputNames).toEqual(['logits', ...layers.flatMap((i) => [`present.${i}.key`, `present.${i}.value`])]);
   });
 
   it('names its sizes so that transformers.js can make an empty cache', () => {
     for (const input of session.inputMetadata.filter(({ name }) => name.startsWith('past_key_values'))) {
-      expect(input).toMatchObject({ isTensor: true, type: 'float32', shape: ['batch_size', model.kvHeads, 'past_sequence_length', model.headDim] });
+      expect(input).toMatchObject({ isTensor: true, type: 'float32', shape: ['batch_size', config.kvHeads, 'past_sequence_length', config.headDim] });
     }
   });
 

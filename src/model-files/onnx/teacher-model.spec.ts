@@ -5,7 +5,8 @@ import type { InferenceSession } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Float64Llama, logSumExp } from '../../../test/support/float64-llama.js';
 import { askTeacher, openSession, type TeacherAnswer, type TeacherAsk } from '../../../test/support/onnx-graphs.js';
-import { TINY_MODEL, writeTinyModel, type TinyModelOptions } from '../../../test/support/tiny-model.js';
+import { TINY_FAMILIES, writeTinyFamily } from '../../../test/support/tiny-families.js';
+import { TINY_MODEL, tinyConfig, writeTinyModel, type TinyModelOptions } from '../../../test/support/tiny-model.js';
 import { writeTeacherModel } from './teacher-model.js';
 
 const ODD: Partial<TinyModelOptions> = {
@@ -19,13 +20,17 @@ function someIds(length: number, seed: number, vocab: number): number[] {
   return Array.from({ length }, (_, i) => (i * i * 31 + i * 17 + seed * 101) % vocab);
 }
 
+function tinyLlama(options: Partial<TinyModelOptions>) {
+  return { config: tinyConfig({ ...TINY_MODEL, ...options }), write: (dir: string) => writeTinyModel(dir, options) };
+}
+
 describe.each([
-  { name: 'tied, grouped heads, more head columns than hidden columns', options: {} },
-  { name: 'untied, odd sizes', options: ODD },
-  { name: 'a vocabulary of whole blocks', options: { vocab: 512, layers: 1 } },
-])('teacher.onnx: $name', ({ options }) => {
-  const model: TinyModelOptions = { ...TINY_MODEL, ...options };
-  const { vocab } = model;
+  { name: 'Llama, tied, grouped heads, more head columns than hidden columns', ...tinyLlama({}) },
+  { name: 'Llama, untied, odd sizes', ...tinyLlama(ODD) },
+  { name: 'Llama, a vocabulary of whole blocks', ...tinyLlama({ vocab: 512, layers: 1 }) },
+  ...Object.entries(TINY_FAMILIES).map(([name, config]) => ({ name, config, write: (dir: string) => writeTinyFamily(dir, config) })),
+])('teacher.onnx: $name', ({ config, write }) => {
+  const { vocabSize: vocab } = config;
   // Lengths 3 to 140: below, at and beyond every vector width.
   const sequences = Array.from({ length: 16 }, (_, i) => someIds(3 + i * 9 + (i % 4), i, vocab));
   let dir: string;
@@ -37,11 +42,11 @@ describe.each([
     ids,
     rows: ids.map((_, at) => ({ at, label: (at * 7) % vocab, uniform: ((at + 1) * GOLDEN_RATIO + index * 0.1) % 1, temperature: 0.7 + (at % 3) * 0.4 })),
   });
-  const ask = (batch: readonly TeacherAsk[], k = K): Promise<TeacherAnswer[]> => askTeacher(session, model, batch, k);
+  const ask = (batch: readonly TeacherAsk[], k = K): Promise<TeacherAnswer[]> => askTeacher(session, config, batch, k);
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'limbeck-teacher-onnx-'));
-    await writeTinyModel(dir, options);
+    await write(dir);
     llama = await Float64Llama.open(dir);
     session = await openSession(await writeTeacherModel(dir));
     alone = [];
