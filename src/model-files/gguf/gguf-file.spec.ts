@@ -55,7 +55,7 @@ describe('GgufFile', () => {
     ['a tensor without sizes', head(1, 0, info([], 0, 0), space), /has 0 dimensions/],
     ['a tensor of five sizes', head(1, 0, info([1, 1, 1, 1, 1], 0, 0), space), /has 5 dimensions/],
     ['sizes that overflow', head(1, 0, info([2 ** 40, 2 ** 40], 0, 0), space), /beyond any file/],
-    ['an unknown storage kind', head(1, 0, info([256], 14, 0), space), /ggml type 14; read are F32 F16 Q4_0 Q4_1 Q8_0 BF16/],
+    ['an unknown storage kind', head(1, 0, info([256], 16, 0), space), /ggml type 16; read are F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K IQ4_XS/],
     ['rows that do not divide into blocks', head(1, 0, info([48], 8, 0), space), /rows of 48 do not divide into Q8_0 blocks of 32/],
     ['a tensor off its alignment', head(1, 0, info([1], 0, 8), space), /begins at 8, not on a multiple of 32/],
     ['a tensor past the end', head(1, 0, info([1], 0, 1024), space), /Is it cut off/],

@@ -1,7 +1,8 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { hasCode } from '../atomic.js';
 import { GgufInvalid, ModelFileMissing } from '../errors.js';
-import { GGML_TYPES, type GgmlType } from './ggml-types.js';
+import type { GgmlType } from './ggml-blocks.js';
+import { GGML_TYPES } from './ggml-types.js';
 import { GgufCursor, type GgufValue } from './gguf-cursor.js';
 
 /** Where a tensor lies; `shape` is row-major (ggml's own order, fastest first, turned round), `begin` counts bytes from the file's start. */
