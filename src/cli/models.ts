@@ -24,7 +24,7 @@ export function addModelCommands(program: Command): void {
 
   models
     .command('import')
-    .argument('<file>', 'a GGUF file')
+    .argument('<file>', 'a GGUF file of a Llama, Qwen2 or Qwen3 model')
     .requiredOption('--out <dir>', 'the directory to write; must be empty or new')
     .description('write a GGUF file as a Hugging Face directory, weights dequantised and rounded to bf16 once')
     .action(async (file: string, { out }: { out: string }) => {

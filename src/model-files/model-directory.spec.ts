@@ -64,7 +64,7 @@ describe('ModelDirectory', () => {
     ['a missing tensor', (tensors) => tensors.slice(1), /lacks the tensor "model.embed_tokens.weight"/],
     ['a wrong shape', ([first, ...rest]) => [{ ...first, shape: [6, 11] }, ...rest], /has shape \[6, 11\]; the configuration asks for \[11, 6\]/],
     ['whole numbers', ([first, ...rest]) => [{ ...first, dtype: 'I32' }, ...rest], /holds I32; weights are BF16, F16, F32/],
-    ['a bias', (tensors) => [...tensors, { ...tensors[1], name: 'model.layers.0.self_attn.q_proj.bias' }], /q_proj.bias", which a Llama model/],
+    ['a bias', (tensors) => [...tensors, { ...tensors[1], name: 'model.layers.0.self_attn.q_proj.bias' }], /q_proj.bias", which a model/],
   ])('refuses %s', async (_what, change, problem) => {
     await write();
     await rewrite(change(weights(CONFIG)));

@@ -28,7 +28,7 @@ export async function writeTinyFamily(dir: string, config: ModelConfig, extraFil
 }
 
 /** Its weights; as in any trained model the layers outweigh the embedding. */
-function familyTensors(config: ModelConfig): NamedTensor[] {
+export function familyTensors(config: ModelConfig): NamedTensor[] {
   return [...expectedTensors(config)].map(([name, shape], stream) => {
     const values = Float32Array.from({ length: shape.reduce((product, size) => product * size, 1) }, (_, i) => weight(name, shape, normal(stream, i)));
     return { name, dtype: 'BF16', shape, bytes: new Uint8Array(bf16FromFloat32(values).buffer) };

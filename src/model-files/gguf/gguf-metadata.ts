@@ -1,6 +1,8 @@
 import { GgufInvalid } from '../errors.js';
 import type { GgufFile } from './gguf-file.js';
 
+const A_SIZE = 'a whole number from 1 to 2147483647';
+
 /** Typed reading of a GGUF file's metadata; every error names the file and the key. */
 export class GgufMetadata {
   constructor(private readonly file: Pick<GgufFile, 'path' | 'metadata'>) {}
@@ -23,9 +25,18 @@ export class GgufMetadata {
     return this.checked(key, (value): value is number => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0, 'a whole number >= 0');
   }
 
-  /** The decimal number that was meant: the shortest that rounds to the stored float32. */
+  /** A count of at least 1 that a configuration may state. @throws GgufInvalid when the key is absent. */
+  size(key: string): number {
+    return this.required(key, this.optionalSize(key), A_SIZE);
+  }
+
+  optionalSize(key: string): number | undefined {
+    return this.checked(key, (value): value is number => typeof value === 'number' && Number.isInteger(value) && value >= 1 && value < 2 ** 31, A_SIZE);
+  }
+
+  /** The decimal number > 0 that was meant: the shortest that rounds to the stored float32. */
   optionalDecimal(key: string): number | undefined {
-    const stored = this.checked(key, (value): value is number => typeof value === 'number', 'a number');
+    const stored = this.checked(key, (value): value is number => typeof value === 'number' && value > 0 && Number.isFinite(value), 'a number > 0');
     return stored === undefined ? undefined : shortestDecimal(stored);
   }
 
@@ -45,15 +56,20 @@ export class GgufMetadata {
     return this.checked(key, (value): value is boolean => typeof value === 'boolean', 'a truth value') ?? otherwise === 'yes';
   }
 
+  /** An error that names the file. */
+  invalid(problem: string): GgufInvalid {
+    return new GgufInvalid(`${this.file.path}: ${problem}`);
+  }
+
   private required<T>(key: string, value: T | undefined, kind: string): T {
-    if (value === undefined) throw new GgufInvalid(`${this.file.path}: metadata lacks ${key}, ${kind}`);
+    if (value === undefined) throw this.invalid(`metadata lacks ${key}, ${kind}`);
     return value;
   }
 
   private checked<T>(key: string, isKind: (value: unknown) => value is T, kind: string): T | undefined {
     const value: unknown = this.file.metadata.get(key);
     if (value === undefined || isKind(value)) return value;
-    throw new GgufInvalid(`${this.file.path}: ${key} must be ${kind}`);
+    throw this.invalid(`${key} must be ${kind}`);
   }
 }
 

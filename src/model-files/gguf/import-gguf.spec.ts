@@ -111,18 +111,19 @@ describe('importGguf', () => {
   });
 
   it.each<[string, Record<string, GgufInput | undefined>, RegExp]>([
-    ['another architecture', { 'general.architecture': 'gemma' }, /architecture "gemma"; "llama" is read/],
+    ['another architecture', { 'general.architecture': 'gemma' }, /architecture "gemma"; read are: llama, qwen2, qwen3/],
     ['no architecture', { 'general.architecture': undefined }, /lacks general.architecture, a text/],
     ['a size as text', { 'llama.block_count': 'one' }, /llama.block_count must be a whole number/],
-    ['scaled positions', { 'llama.rope.scaling.type': 'yarn' }, /without rope scaling/],
+    ['scaled positions', { 'llama.rope.scaling.type': 'yarn' }, /rope.scaling.type is "yarn"; read are models without/],
     ['experts', { 'llama.expert_count': { u32: 8 } }, /mixture of experts/],
     ['heads turned in part', { 'llama.rope.dimension_count': { u32: 4 } }, /dimension_count is 4 where heads are 6 wide/],
     ['heads that do not divide', { 'llama.attention.head_count_kv': { u32: 4 } }, /does not divide/],
     ['an end id outside the vocabulary', { 'tokenizer.ggml.eos_token_id': { u32: 9999 } }, /token id 9999/],
     ['another number of layers', { 'llama.block_count': { u32: 2 } }, /lacks the tensor "blk.1/],
     ['another tokenizer', { 'tokenizer.ggml.model': 'llama' }, /tokenizer.ggml.model is "llama"/],
-    ['another pre-tokenizer', { 'tokenizer.ggml.pre': 'qwen2' }, /tokenizer.ggml.pre is "qwen2"; read are: smollm/],
-    ['a tokenizer that prepends', { 'tokenizer.ggml.add_bos_token': true }, /add_bos_token is set/],
+    ['another pre-tokenizer', { 'tokenizer.ggml.pre': 'tekken' }, /tokenizer.ggml.pre is "tekken"; read are: smollm, llama-bpe, llama3, llama-v3, qwen2/],
+    ['a tokenizer that adds a space', { 'tokenizer.ggml.add_space_prefix': true }, /add_space_prefix is set/],
+    ['a tokenizer that ends texts', { 'tokenizer.ggml.add_eos_token': true }, /add_eos_token is set/],
     ['token types that do not fit', { 'tokenizer.ggml.token_type': { i32s: [3] } }, /has 1 entries for 264 tokens/],
     ['a merge of unknown tokens', { 'tokenizer.ggml.merges': { texts: ['hi there'] } }, /the merge "hi there"/],
     ['a merge of one token', { 'tokenizer.ggml.merges': { texts: ['hi'] } }, /the merge "hi"/],
@@ -132,8 +133,8 @@ describe('importGguf', () => {
   });
 
   it.each<[string, GgufTensorInput[], RegExp]>([
-    ['scaled rope frequencies', [...ggufTensors(), matrix('rope_freqs.weight', 1, 3)], /rope_freqs.weight/],
-    ['a bias', [...ggufTensors(), matrix('blk.0.attn_q.bias', 1, 36)], /"blk.0.attn_q.bias", which a plain Llama model does not have/],
+    ['scaled rope frequencies of no known kind', [...ggufTensors(), matrix('rope_freqs.weight', 1, 3)], /rope_freqs.weight is not what/],
+    ['a bias', [...ggufTensors(), matrix('blk.0.attn_q.bias', 1, 36)], /"blk.0.attn_q.bias", which a plain model of architecture "llama" does not have/],
     ['another shape', [...ggufTensors().slice(0, -1), matrix('output_norm.weight', 1, 31)], /"output_norm.weight" has shape \[31\]; its metadata asks for \[32\]/],
   ])('refuses %s', async (_what, tensors, problem) => {
     await expect(importing(tinyGguf({}, tensors))).rejects.toMatchObject({ code: 'model_files.gguf_invalid', message: expect.stringMatching(problem) });
