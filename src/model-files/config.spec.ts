@@ -116,6 +116,7 @@ describe('readModelConfig', () => {
     ['a width that does not divide', { hidden_size: 577 }, /hidden_size 577 does not divide by num_attention_heads 9/],
     ['an odd head width', { head_dim: 63 }, /head_dim is 63; rotary positions need an even one/],
     ['no layers', { num_hidden_layers: 0 }, /num_hidden_layers is 0/],
+    ['more layers than any model has', { num_hidden_layers: 2 ** 31 - 1 }, /num_hidden_layers is 2147483647: Too big/],
     ['a missing size', { vocab_size: undefined }, /vocab_size is absent/],
     ['a size as text', { hidden_size: '576' }, /hidden_size is "576"/],
     ['an end id outside the vocabulary', { eos_token_id: 49152 }, /token id 49152 .* outside \[0, 49152\)/],

@@ -48,6 +48,8 @@ export interface ModelConfig {
 const MAX_CONFIG_BYTES = 1_000_000;
 
 const count = z.int().min(1).max(2 ** 31 - 1);
+/** Lists of tensors grow with it; the deepest models known have a few hundred. */
+const layerCount = z.int().min(1).max(10_000);
 const tokenId = z.int().min(0).nullish();
 const positive = z.number().positive();
 const rope = z.looseObject({
@@ -74,7 +76,7 @@ const decoderJson = z.looseObject({
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: layerCount,
   num_attention_heads: count,
   num_key_value_heads: count.nullish(),
   head_dim: count.nullish(),

@@ -69,7 +69,10 @@ export function vocabularyTokens(metadata: GgufMetadata): VocabularyToken[] {
   const types = metadata.numbers('tokenizer.ggml.token_type');
   if (types.length !== contents.length) throw metadata.invalid(`tokenizer.ggml.token_type has ${types.length} entries for ${contents.length} tokens`);
   if (new Set(contents).size !== contents.length) throw metadata.invalid('tokenizer.ggml.tokens holds a token twice');
-  return contents.flatMap((content, id) => (types[id] === UNUSED ? [] : [{ id, content, part: partOf(types[id]) }]));
+  const tokens = contents.flatMap((content, id) => (types[id] === UNUSED ? [] : [{ id, content, part: partOf(types[id]) }]));
+  const empty = tokens.find(({ content, part }) => part !== 'plain' && content === '');
+  if (empty !== undefined) throw metadata.invalid(`token ${empty.id} is a control or user-defined token without text`);
+  return tokens;
 }
 
 /** Ids that end a completion, ascending. @throws GgufInvalid */

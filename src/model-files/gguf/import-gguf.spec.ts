@@ -125,6 +125,8 @@ describe('importGguf', () => {
     ['a tokenizer that adds a space', { 'tokenizer.ggml.add_space_prefix': true }, /add_space_prefix is set/],
     ['a tokenizer that ends texts', { 'tokenizer.ggml.add_eos_token': true }, /add_eos_token is set/],
     ['token types that do not fit', { 'tokenizer.ggml.token_type': { i32s: [3] } }, /has 1 entries for 264 tokens/],
+    ['a control token without text', { 'tokenizer.ggml.tokens': { texts: ['', ...Array(263).keys()].map(String) } }, /token 0 is a control or user-defined token without text/],
+    ['a token that stands twice', { 'tokenizer.ggml.tokens': { texts: Array(264).fill('a') } }, /holds a token twice/],
     ['a merge of unknown tokens', { 'tokenizer.ggml.merges': { texts: ['hi there'] } }, /the merge "hi there"/],
     ['a merge of one token', { 'tokenizer.ggml.merges': { texts: ['hi'] } }, /the merge "hi"/],
   ])('refuses %s and leaves nothing behind', async (_what, change, problem) => {
