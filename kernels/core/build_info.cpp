@@ -32,13 +32,16 @@ std::string isa_name() {
   return "isa_" + std::to_string(static_cast<int>(isa));
 }
 
+bool has_instructions(dnnl::cpu_isa wanted) {
+  const auto bits = static_cast<unsigned>(wanted);
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & bits) == bits;
+}
+
 }  // namespace
 
-bool has_bf16_products() {
-  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto bf16 = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  return (isa & bf16) == bf16;
-}
+bool has_bf16_products() { return has_instructions(dnnl::cpu_isa::avx512_core_bf16); }
+
+bool has_tile_products() { return has_instructions(dnnl::cpu_isa::avx512_core_amx); }
 
 std::string build_info() {
   const dnnl_version_t* version = dnnl_version();

@@ -7,6 +7,7 @@
 #include <string>
 #include <tuple>
 #include "core/build_info.h"
+#include "core/panel_gemm.h"
 #include "core/parallel.h"
 #include "core/widened_gemm.h"
 
@@ -123,17 +124,38 @@ bool settle_empty(const GemmShape& shape, T* c) {
   return true;
 }
 
+enum class Way { panels, onednn, widened };
+
+// Depends on the shape and the CPU's instructions alone: bits must not depend on the clock. Tile units multiply several times faster than vectors once
+// there are rows enough to fill a tile.
+Way way_for(const GemmShape& shape) {
+#ifdef __AVX512BF16__
+  constexpr int64_t rows_a_tile = 16;
+  if (has_bf16_products() && (!has_tile_products() || shape.m < rows_a_tile)) return Way::panels;
+#endif
+  return has_bf16_products() ? Way::onednn : Way::widened;
+}
+
+template <typename T>
+Status multiply(const GemmShape& shape, const bf16* a, const bf16* b, T* c) {
+  switch (way_for(shape)) {
+    case Way::panels: return panel_gemm(shape, a, b, c);
+    case Way::onednn: return bf16_gemm(shape, sizeof(T) == sizeof(float) ? OutputType::f32 : OutputType::bf16, {a, b, c});
+    default: return widened_gemm(shape, a, b, c);
+  }
+}
+
 }  // namespace
 
 Status gemm(const GemmShape& shape, const bf16* a, const bf16* b, float* c) {
   if (settle_empty(shape, c)) return fine();
-  return has_bf16_products() ? bf16_gemm(shape, OutputType::f32, {a, b, c}) : widened_gemm(shape, a, b, c);
+  return multiply(shape, a, b, c);
 }
 
 Status gemm(const GemmShape& shape, const bf16* a, const bf16* b, bf16* c) {
   if (shape.accumulate) return refuse(Code::unsupported, "gemm adds to float32 only");
   if (settle_empty(shape, c)) return fine();
-  return has_bf16_products() ? bf16_gemm(shape, OutputType::bf16, {a, b, c}) : widened_gemm(shape, a, b, c);
+  return multiply(shape, a, b, c);
 }
 
 }  // namespace limbeck

@@ -1,6 +1,7 @@
-// gemm.h -- matrix products on row-major memory with leading dimensions, multithreaded; oneDNN underneath.
-//   C[m,n] (+)= sum_k A[m,k] B[k,n], with A and B given as stored or transposed. Accumulation in float32. On hosts without bf16 instructions the
-//   operands are widened to float32 first (oneDNN 2.6 refuses or crawls there). Same shape, same threads: same bits.
+// gemm.h -- matrix products on row-major memory with leading dimensions, multithreaded.
+//   C[m,n] (+)= sum_k A[m,k] B[k,n], with A and B given as stored or transposed. Accumulation in float32. Same shape, same threads: same bits.
+//   Which code multiplies depends on the shape and the CPU's instructions alone: with AVX-512 bf16 our own (panel_gemm.h), whose bits for a row depend on
+//   that row alone and on no thread count; with tile units (AMX) oneDNN from 16 rows on; without bf16 instructions oneDNN on operands widened to float32.
 #pragma once
 #include <cstdint>
 #include "core/bf16.h"

@@ -2,7 +2,7 @@
 //   forward:          out_NO    = x_NI weight_OI^T        overwritten
 //   backward, input:  dx_NI     = dout_NO weight_OI       overwritten
 //   backward, weight: dweight_OI += dout_NO^T x_NI        ADDED to, float32
-//   bf16 operands, float32 sums, bf16 results rounded once. Same shape and threads: same bits. No aliasing.
+//   bf16 operands, float32 sums, bf16 results rounded once. Same shape and threads: same bits, and more on some CPUs (core/gemm.h). No aliasing.
 #pragma once
 #include <cstdint>
 #include "core/bf16.h"

@@ -1,0 +1,179 @@
+#include "core/panel_gemm.h"
+
+#ifdef __AVX512BF16__
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include "core/lanes.h"
+#include "core/panel_pack.h"
+#include "core/panel_tile.h"
+#include "core/parallel.h"
+
+namespace limbeck {
+
+namespace {
+
+constexpr int64_t k_block = 4096;                     // a panel of 48 columns then takes 384 KiB, which leaves room in a second-level cache
+constexpr int64_t straight_bytes = int64_t{8} << 20;  // of A at a time, where it has to be turned
+constexpr int64_t turned_rows = 64;
+constexpr int64_t summed_rows = 1024;                 // of float32 sums kept while a bf16 product runs over several blocks of k
+constexpr int64_t least_task_rows = 256;
+constexpr int64_t tasks_a_thread = 16;
+
+int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
+int64_t round_up(int64_t count, int64_t step) { return blocks_of(count, step) * step; }
+
+// Aligned memory that grows to the largest request and stays.
+class Scratch {
+ public:
+  void* at_least(int64_t bytes) {
+    if (bytes > bytes_) {
+      memory_.reset(std::aligned_alloc(64, static_cast<size_t>(round_up(bytes, 64))));
+      bytes_ = memory_ ? bytes : 0;
+    }
+    return memory_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<void, Free> memory_;
+  int64_t bytes_ = 0;
+};
+
+Status no_memory(int64_t bytes) { return refuse(Code::out_of_memory, "no memory for " + std::to_string(bytes) + " bytes of a product's panels"); }
+
+struct Part {
+  int64_t begin, size;
+};
+
+class PanelProduct {
+ public:
+  PanelProduct(const GemmShape& shape, const bf16* a, const bf16* b) : shape_(shape), a_(a), b_(b) {}
+
+  // Allocates what the whole product needs.
+  Status prepare() {
+    static Scratch straight, panels;
+    const int64_t depth = std::min(k_block, shape_.k);
+    panel_bytes_ = panel_pairs(depth) * panel_columns * 2 * static_cast<int64_t>(sizeof(bf16));
+    panels_ = static_cast<char*>(panels.at_least(panel_bytes_ * thread_count()));
+    if (!panels_) return no_memory(panel_bytes_ * thread_count());
+    if (shape_.a == Layout::normal) return fine();
+    straight_leading_ = round_up(depth, 32) + 32;  // off powers of two, at which eight rows would fall on one set of the first-level cache
+    straight_rows_ = std::min(round_up(shape_.m, vector_columns), straight_bytes / (straight_leading_ * 2) / vector_columns * vector_columns);
+    straight_ = static_cast<bf16*>(straight.at_least(straight_rows_ * straight_leading_ * 2));
+    return straight_ ? fine() : no_memory(straight_rows_ * straight_leading_ * 2);
+  }
+
+  // Calls tile(rows of A, row, panel, first column) over C[rows, all] for one block of k.
+  template <typename Tile>
+  void run(Part rows, Part depth, const Tile& tile) const {
+    const int64_t step = shape_.a == Layout::normal ? rows.size : straight_rows_;
+    for (int64_t begin = 0; begin < rows.size; begin += step) {
+      const Part part{rows.begin + begin, std::min(step, rows.size - begin)};
+      run_tasks(rows_of_a(part, depth), part.begin, depth, tile);
+    }
+  }
+
+ private:
+  PanelRows rows_of_a(Part rows, Part depth) const {
+    if (shape_.a == Layout::normal) return {a_ + rows.begin * shape_.lda + depth.begin, rows.size, shape_.lda, depth.size};
+    parallel_blocks(rows.size, turned_rows, [&](int64_t begin, int64_t end) {
+      straighten(a_ + depth.begin * shape_.lda + rows.begin + begin, shape_.lda, depth.size, end - begin, straight_ + begin * straight_leading_, straight_leading_);
+    });
+    return {straight_, rows.size, straight_leading_, depth.size};
+  }
+
+  template <typename Tile>
+  void run_tasks(const PanelRows& a, int64_t first_row, Part depth, const Tile& tile) const {
+    const int64_t panels = blocks_of(shape_.n, panel_columns);
+    const int64_t wanted = blocks_of(tasks_a_thread * thread_count(), panels);
+    const int64_t task_rows = std::max(least_task_rows, round_up(blocks_of(a.count, wanted), tile_rows));
+    parallel_for(blocks_of(a.count, task_rows) * panels, [&](int64_t index) {
+      const int64_t row = index / panels * task_rows;
+      const Panel panel = pack(index % panels * panel_columns, depth);
+      const PanelRows rows{a.data + row * a.leading, std::min(task_rows, a.count - row), a.leading, a.k};
+      tile(rows, first_row + row, panel, index % panels * panel_columns);
+    });
+  }
+
+  Panel pack(int64_t column, Part depth) const {
+    const int64_t columns = std::min(panel_columns, shape_.n - column);
+    bf16* memory = reinterpret_cast<bf16*>(panels_ + omp_get_thread_num() * panel_bytes_);
+    if (shape_.b == Layout::transposed) pack_panel_from_columns(b_ + column * shape_.ldb + depth.begin, shape_.ldb, depth.size, columns, memory);
+    else pack_panel_from_rows(b_ + depth.begin * shape_.ldb + column, shape_.ldb, depth.size, columns, memory);
+    return {memory, columns};
+  }
+
+  const GemmShape shape_;
+  const bf16* a_;
+  const bf16* b_;
+  char* panels_ = nullptr;  // one a thread
+  int64_t panel_bytes_ = 0;
+  bf16* straight_ = nullptr;
+  int64_t straight_leading_ = 0, straight_rows_ = 0;
+};
+
+template <typename Body>  // body(Part)
+void each_part(int64_t count, int64_t block, const Body& body) {
+  for (int64_t begin = 0; begin < count; begin += block) body(Part{begin, std::min(block, count - begin)});
+}
+
+struct Sums {
+  float* data;
+  int64_t leading;
+};
+
+void add_block(const PanelProduct& product, Part rows, Part depth, PanelInto into, Sums sums) {
+  product.run(rows, depth, [&](const PanelRows& a, int64_t row, const Panel& panel, int64_t column) {
+    panel_tiles(a, panel, into, sums.data + (row - rows.begin) * sums.leading + column, sums.leading);
+  });
+}
+
+void round_rows(const Sums& sums, int64_t rows, const GemmShape& shape, bf16* c) {
+  parallel_blocks(rows, tile_rows, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* from = sums.data + row * sums.leading;
+      bf16* to = c + row * shape.ldc;
+      for_lanes(shape.n, [&](int64_t column, int64_t count) { store_first(to + column, count, load_first(from + column, count)); });
+    }
+  });
+}
+
+}  // namespace
+
+Status panel_gemm(const GemmShape& shape, const bf16* a, const bf16* b, float* c) {
+  PanelProduct product(shape, a, b);
+  LIMBECK_TRY(product.prepare());
+  each_part(shape.k, k_block, [&](Part depth) {
+    const PanelInto into = shape.accumulate || depth.begin > 0 ? PanelInto::add : PanelInto::overwrite;
+    add_block(product, {0, shape.m}, depth, into, {c, shape.ldc});
+  });
+  return fine();
+}
+
+Status panel_gemm(const GemmShape& shape, const bf16* a, const bf16* b, bf16* c) {
+  static Scratch scratch;
+  PanelProduct product(shape, a, b);
+  LIMBECK_TRY(product.prepare());
+  if (shape.k <= k_block) {
+    product.run({0, shape.m}, {0, shape.k}, [&](const PanelRows& rows, int64_t row, const Panel& panel, int64_t column) {
+      panel_tiles(rows, panel, c + row * shape.ldc + column, shape.ldc);
+    });
+    return fine();
+  }
+  const int64_t bytes = std::min(summed_rows, shape.m) * shape.n * static_cast<int64_t>(sizeof(float));
+  const Sums sums{static_cast<float*>(scratch.at_least(bytes)), shape.n};
+  if (!sums.data) return no_memory(bytes);
+  each_part(shape.m, summed_rows, [&](Part rows) {
+    each_part(shape.k, k_block, [&](Part depth) { add_block(product, rows, depth, depth.begin > 0 ? PanelInto::add : PanelInto::overwrite, sums); });
+    round_rows(sums, rows.size, shape, c + rows.begin * shape.ldc);
+  });
+  return fine();
+}
+
+}  // namespace limbeck
+
+#endif

@@ -1,0 +1,37 @@
+// panel_tile.h -- the innermost step of panel_gemm.h: a few rows of A times one packed panel of B, on one thread. This is the seam behind which
+//   another instruction set may stand: rows of A are read as stored (k contiguous), and a panel's layout is that which AMX tiles load, too.
+//   A panel holds `panel_columns` columns of B over k: row p of it holds, for each column, the two values of k = 2p and 2p + 1, side by side. Columns and
+//   values beyond the matrix are zero; a panel's columns come in vectors of 16, and the last panel of a matrix keeps only those it needs.
+//   One element of C is one chain: float32, from zero, over k in ascending pairs. So a row's result depends on that row alone, however the rest is cut.
+#pragma once
+#include <cstdint>
+#include "core/bf16.h"
+
+namespace limbeck {
+
+constexpr int64_t vector_columns = 16;
+constexpr int64_t panel_columns = 48;  // three vectors: with eight rows, 24 of 32 registers accumulate
+constexpr int64_t tile_rows = 8;
+
+inline int64_t panel_vectors(int64_t columns) { return (columns + vector_columns - 1) / vector_columns; }
+inline int64_t panel_pairs(int64_t k) { return (k + 1) / 2; }
+
+struct PanelRows {
+  const bf16* data;
+  int64_t count;    // rows, >= 1
+  int64_t leading;  // elements between rows
+  int64_t k;        // >= 1
+};
+
+struct Panel {
+  const bf16* data;  // 64-byte aligned
+  int64_t columns;   // 1 to panel_columns
+};
+
+enum class PanelInto { overwrite, add };
+
+// C[i, j] = or += sum_k rows[i, k] panel[k, j]; `ldc` elements between rows of C.
+void panel_tiles(const PanelRows&, const Panel&, PanelInto, float* c, int64_t ldc);
+void panel_tiles(const PanelRows&, const Panel&, bf16* c, int64_t ldc);  // rounded once, overwritten
+
+}  // namespace limbeck
