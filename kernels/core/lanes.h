@@ -91,6 +91,12 @@ inline Lanes zero_below(Lanes a, float least) {
   return a;
 }
 
+// `then` in the lanes where a is at least `least`, `otherwise` elsewhere.
+inline Lanes where_at_least(Lanes a, float least, Lanes then, Lanes otherwise) {
+  for (int p = 0; p < Lanes::parts; ++p) a.part[p] = a.part[p] >= least - NativeFloats{} ? then.part[p] : otherwise.part[p];
+  return a;
+}
+
 // Whether any lane of a exceeds its lane of b.
 inline bool any_above(Lanes a, Lanes b) {
 #ifdef __AVX512F__
@@ -155,6 +161,27 @@ inline float reduce_max(Lanes value) {
   float result = lane[0];
   for (int i = 1; i < Lanes::width; ++i) result = lane[i] > result ? lane[i] : result;
   return result;
+}
+
+// Lane i of the result is the sum over the lanes of value[i].
+inline Lanes reduce_add_each(const Lanes (&value)[Lanes::width]) {
+#ifdef __AVX512F__
+  __m512 quad[4];  // lane 4 q + r of quad[g]: part q of the sum of value[4 g + r]
+  for (int g = 0; g < 4; ++g) {
+    const __m512 first = _mm512_add_ps(_mm512_unpacklo_ps(value[4 * g].part[0], value[4 * g + 1].part[0]), _mm512_unpackhi_ps(value[4 * g].part[0], value[4 * g + 1].part[0]));
+    const __m512 second = _mm512_add_ps(_mm512_unpacklo_ps(value[4 * g + 2].part[0], value[4 * g + 3].part[0]), _mm512_unpackhi_ps(value[4 * g + 2].part[0], value[4 * g + 3].part[0]));
+    quad[g] = _mm512_add_ps(_mm512_shuffle_ps(first, second, 0x44), _mm512_shuffle_ps(first, second, 0xee));
+  }
+  const __m512 low = _mm512_add_ps(_mm512_shuffle_f32x4(quad[0], quad[1], 0x88), _mm512_shuffle_f32x4(quad[0], quad[1], 0xdd));
+  const __m512 high = _mm512_add_ps(_mm512_shuffle_f32x4(quad[2], quad[3], 0x88), _mm512_shuffle_f32x4(quad[2], quad[3], 0xdd));
+  Lanes result;
+  result.part[0] = _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+  return result;
+#else
+  float lane[Lanes::width];
+  for (int i = 0; i < Lanes::width; ++i) lane[i] = reduce_add(value[i]);
+  return load(lane);
+#endif
 }
 
 inline Lanes load_bf16(const bf16* from) {

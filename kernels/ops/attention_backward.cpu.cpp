@@ -1,11 +1,10 @@
-// attention_backward.cpu.cpp -- one item of work is (sequence, kv head). It walks blocks of keys, and for each the blocks of queries at or after it:
-//   dk and dv of the block stay in cache while dq of the whole sequence gathers in scratch. Every sum has one fixed order.
+// attention_backward.cpu.cpp -- one item of work is (sequence, kv head). Queries and their gradients are laid out once as operands; then it walks blocks
+//   of keys, and for each the blocks of queries at or after it: dk and dv of the block stay in cache while dq of the whole sequence gathers in scratch.
+//   Every sum has one fixed order. Probabilities and ds are rounded to TileElement for the three products that read them.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include "core/lanes.h"
 #include "core/parallel.h"
-#include "core/tile_gemm.h"
 #include "core/workspace.h"
 #include "ops/attention.h"
 #include "ops/attention_tiles.h"
@@ -14,23 +13,50 @@ namespace limbeck::cpu {
 
 namespace {
 
-struct BackwardScratch {
-  float *q, *dout, *p, *ds, *k, *k_transposed, *v_transposed, *dk, *dv, *dq, *delta;
-  static int64_t floats(const HeadLayout& head, int64_t longest) {
-    return head.rows * 2 * (head.padded + key_block) + 5 * key_block * head.padded + head.group * (longest * head.padded + round_to_lanes(longest));
+constexpr float past_every_score = 1e30f;  // as a log-sum-exp: its column has no probability
+
+// One thread's memory, cut into parts of whole cache lines.
+class Cutter {
+ public:
+  explicit Cutter(char* memory) : at_(memory) {}
+  template <typename T>
+  T* cut(int64_t count) {
+    T* part = reinterpret_cast<T*>(at_ + used_);
+    used_ += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
+    return part;
   }
-  BackwardScratch(const HeadLayout& head, int64_t longest, float* memory) {
-    q = memory;
-    dout = q + head.rows * head.padded;
-    p = dout + head.rows * head.padded;
-    ds = p + head.rows * key_block;
-    k = ds + head.rows * key_block;
-    k_transposed = k + key_block * head.padded;
-    v_transposed = k_transposed + key_block * head.padded;
-    dk = v_transposed + key_block * head.padded;
-    dv = dk + key_block * head.padded;
-    dq = dv + key_block * head.padded;
-    delta = dq + head.group * longest * head.padded;
+  int64_t used() const { return used_; }
+
+ private:
+  char* at_;
+  int64_t used_ = 0;
+};
+
+// Of a whole sequence, blocks of queries one behind the other: `across` and `along` as operand B with the head's width and the queries as depth.
+struct QueryOperands {
+  TileElement *q_across, *q_along, *dout_across, *dout_along;
+  float *dq, *lse, *delta, *position;
+};
+
+struct BackwardScratch {
+  QueryOperands sequence;
+  TileElement *rows, *k, *k_turned, *v, *p, *ds, *ds_along;
+  float *scores, *dp, *dk, *dv;
+  int64_t bytes;
+  BackwardScratch(const HeadLayout& head, int64_t longest, char* memory) {
+    Cutter cutter(memory);
+    const int64_t columns = head.group * round_to_lanes(longest);
+    for (TileElement** part : {&sequence.q_across, &sequence.q_along, &sequence.dout_across, &sequence.dout_along}) {
+      *part = cutter.cut<TileElement>(columns * head.padded);
+    }
+    sequence.dq = cutter.cut<float>(columns * head.padded);
+    for (float** part : {&sequence.lse, &sequence.delta, &sequence.position}) *part = cutter.cut<float>(columns);
+    rows = cutter.cut<TileElement>(head.most_queries() * head.padded);
+    for (TileElement** part : {&k, &k_turned, &v}) *part = cutter.cut<TileElement>(key_block * head.padded);
+    for (TileElement** part : {&p, &ds, &ds_along}) *part = cutter.cut<TileElement>(key_block * head.most_queries());
+    for (float** part : {&scores, &dp}) *part = cutter.cut<float>(key_block * head.most_queries());
+    for (float** part : {&dk, &dv}) *part = cutter.cut<float>(key_block * head.padded);
+    bytes = cutter.used();
   }
 };
 
@@ -43,83 +69,122 @@ struct Item {
 class SequenceBackward {
  public:
   SequenceBackward(const HeadLayout& head, const AttentionBackward& io, const BackwardScratch& scratch, const Item& item)
-      : head_(head), io_(io), t_(scratch), sequence_(item.sequence), kv_head_(item.kv_head), scale_(1.0f / std::sqrt(static_cast<float>(head.width))) {}
+      : head_(head), io_(io), t_(scratch), sequence_(item.sequence), kv_head_(item.kv_head) {}
 
   void run() {
-    sum_delta();
-    std::fill(t_.dq, t_.dq + head_.group * sequence_.count() * head_.padded, 0.0f);
+    each_queries(sequence_.begin, [&](const Range& queries) { lay_out(queries); });
     for (int64_t begin = sequence_.begin; begin < sequence_.end; begin += key_block) {
       walk_queries({sequence_.first, begin, std::min(begin + key_block, sequence_.end)});
     }
-    for (int64_t i = 0; i < sequence_.count(); ++i) {
-      for (int64_t member = 0; member < head_.group; ++member) {
-        bf16* to = io_.dqkv_NC + (sequence_.begin + i) * head_.columns + head_.q(kv_head_) + member * head_.width;
-        head_.narrow(t_.dq + (i * head_.group + member) * head_.padded, scale_, to);
-      }
-    }
+    each_queries(sequence_.begin, [&](const Range& queries) {
+      head_.write_group(at(queries).dq, queries, head_.scale, io_.dqkv_NC + head_.q(kv_head_), head_.columns);
+    });
   }
 
  private:
-  // delta[i, member] = out_i . dout_i
-  void sum_delta() {
-    for (int64_t i = 0; i < sequence_.count(); ++i) {
-      for (int64_t member = 0; member < head_.group; ++member) {
-        const int64_t at = (sequence_.begin + i) * head_.outputs + head_.q(kv_head_) + member * head_.width;
-        float sum = 0;
-        for (int64_t d = 0; d < head_.width; ++d) sum += to_float(io_.out_NHK[at + d]) * to_float(io_.dout_NHK[at + d]);
-        t_.delta[i * head_.group + member] = sum;
+  template <typename Body>
+  void each_queries(int64_t begin, const Body& body) const {
+    for (; begin < sequence_.end; begin += query_block) body(Range{sequence_.first, begin, std::min(begin + query_block, sequence_.end)});
+  }
+
+  // The block's part of what belongs to the whole sequence; every block before it is full.
+  QueryOperands at(const Range& queries) const {
+    const int64_t column = (queries.begin - sequence_.begin) * head_.group;
+    const int64_t element = column * head_.padded;
+    const QueryOperands& all = t_.sequence;
+    return {all.q_across + element, all.q_along + element, all.dout_across + element, all.dout_along + element,
+            all.dq + element,       all.lse + column,      all.delta + column,        all.position + column};
+  }
+
+  void lay_out(const Range& queries) {
+    const QueryOperands to = at(queries);
+    const int64_t columns = head_.query_columns(queries);
+    head_.copy_group({io_.qkv_NC + head_.q(kv_head_), head_.columns}, queries, t_.rows);
+    head_.pack_across(t_.rows, columns, to.q_across);
+    head_.pack_along(t_.rows, columns, to.q_along);
+    head_.copy_group({io_.dout_NHK + head_.q(kv_head_), head_.outputs}, queries, t_.rows);
+    head_.pack_across(t_.rows, columns, to.dout_across);
+    head_.pack_along(t_.rows, columns, to.dout_along);
+    std::fill(to.dq, to.dq + columns * head_.padded, 0.0f);
+    std::fill(to.lse, to.lse + columns, past_every_score);
+    std::fill(to.delta, to.delta + columns, 0.0f);
+    for (int64_t member = 0; member < head_.group; ++member) {
+      for (int64_t i = 0; i < queries.count(); ++i) {
+        const int64_t column = member * (columns / head_.group) + i;
+        const int64_t n = queries.begin + i;
+        const int64_t element = n * head_.outputs + head_.q(kv_head_) + member * head_.width;
+        to.lse[column] = io_.lse_NH[n * head_.heads + kv_head_ * head_.group + member];
+        to.delta[column] = dot(io_.out_NHK + element, io_.dout_NHK + element);
+        to.position[column] = static_cast<float>(n - sequence_.first);
       }
     }
   }
 
+  float dot(const bf16* a, const bf16* b) const {
+    Lanes sum = splat(0);
+    for_lanes(head_.width, [&](int64_t d, int64_t count) { sum = multiply_add(load_first(a + d, count), load_first(b + d, count), sum); });
+    return reduce_add(sum);
+  }
+
   void walk_queries(const Range& keys) {
-    const HeadRows k{io_.qkv_NC + head_.k(kv_head_), head_.columns};
-    head_.widen_keys(k, keys, t_.k);
-    head_.widen_keys_transposed(k, keys, t_.k_transposed);
-    head_.widen_keys_transposed({io_.qkv_NC + head_.v(kv_head_), head_.columns}, keys, t_.v_transposed);
+    const int64_t rows = (keys.count() + tile_depth - 1) / tile_depth * tile_depth;
+    head_.copy_rows({io_.qkv_NC + head_.k(kv_head_), head_.columns}, keys, rows, t_.k);
+    head_.copy_rows({io_.qkv_NC + head_.v(kv_head_), head_.columns}, keys, rows, t_.v);
+    for (int64_t j = 0; j < rows; ++j) {
+      for (int64_t d = 0; d < head_.width; ++d) t_.k_turned[d * key_block + j] = t_.k[j * head_.padded + d];
+    }
     std::fill(t_.dk, t_.dk + keys.count() * head_.padded, 0.0f);
     std::fill(t_.dv, t_.dv + keys.count() * head_.padded, 0.0f);
-    for (int64_t begin = keys.begin; begin < sequence_.end; begin += query_block) {
-      add_block(keys, {sequence_.first, begin, std::min(begin + query_block, sequence_.end)});
-    }
+    each_queries(keys.begin, [&](const Range& queries) { add_block({keys.first, keys.begin, std::min(keys.end, queries.end)}, queries); });
     for (int64_t j = 0; j < keys.count(); ++j) {
       bf16* row = io_.dqkv_NC + (keys.begin + j) * head_.columns;
-      head_.narrow(t_.dk + j * head_.padded, 1, row + head_.k(kv_head_));
-      head_.narrow(t_.dv + j * head_.padded, 1, row + head_.v(kv_head_));
+      write_row(t_.dk + j * head_.padded, head_.scale, row + head_.k(kv_head_));
+      write_row(t_.dv + j * head_.padded, 1, row + head_.v(kv_head_));
     }
+  }
+
+  void write_row(const float* from, float factor, bf16* to) const {
+    for_lanes(head_.width, [&](int64_t d, int64_t count) { store_first(to + d, count, load(from + d) * splat(factor)); });
   }
 
   void add_block(const Range& keys, const Range& queries) {
-    const int64_t rows = head_.group * queries.count();
-    const int64_t keys_padded = round_to_lanes(keys.count());
-    head_.widen_group({io_.qkv_NC + head_.q(kv_head_), head_.columns, scale_}, queries, t_.q);
-    head_.widen_group({io_.dout_NHK + head_.q(kv_head_), head_.outputs}, queries, t_.dout);
-    tile_gemm({rows, keys_padded, head_.width, head_.padded, 1, key_block, key_block}, t_.q, t_.k_transposed, t_.p);
-    tile_gemm({rows, keys_padded, head_.width, head_.padded, 1, key_block, key_block}, t_.dout, t_.v_transposed, t_.ds);
-    for (int64_t row = 0; row < rows; ++row) differentiate_row(keys, queries, row);
-    tile_gemm({keys.count(), head_.padded, rows, 1, key_block, head_.padded, head_.padded, Into::add}, t_.p, t_.dout, t_.dv);
-    tile_gemm({keys.count(), head_.padded, rows, 1, key_block, head_.padded, head_.padded, Into::add}, t_.ds, t_.q, t_.dk);
-    for (int64_t member = 0; member < head_.group; ++member) {
-      const int64_t tile_row = member * queries.count() * key_block;
-      float* dq = t_.dq + ((queries.begin - sequence_.begin) * head_.group + member) * head_.padded;
-      tile_gemm({queries.count(), head_.padded, keys.count(), key_block, 1, head_.padded, head_.group * head_.padded, Into::add}, t_.ds + tile_row, t_.k, dq);
+    const QueryOperands q = at(queries);
+    const int64_t columns = head_.query_columns(queries);
+    const int64_t rows = (keys.count() + tile_depth - 1) / tile_depth * tile_depth;
+    tile_product({rows, columns, head_.depth, head_.padded, columns, columns}, t_.k, q.q_across, t_.scores);
+    tile_product({rows, columns, head_.depth, head_.padded, columns, columns}, t_.v, q.dout_across, t_.dp);
+    const bool is_diagonal = keys.begin + rows > queries.begin + 1;
+    for (int64_t column = 0; column < columns; column += Lanes::width) {
+      if (is_diagonal) differentiate_lanes<true>(keys, q, {rows, columns, column});
+      else differentiate_lanes<false>(keys, q, {rows, columns, column});
     }
+    tile_product({keys.count(), head_.padded, columns, columns, head_.padded, head_.padded, Into::add}, t_.p, q.dout_along, t_.dv);
+    tile_product({keys.count(), head_.padded, columns, columns, head_.padded, head_.padded, Into::add}, t_.ds, q.q_along, t_.dk);
+    tile_product({head_.width, columns, rows, key_block, columns, columns, Into::add}, t_.k_turned, t_.ds_along, q.dq);
   }
 
-  // Scores become probabilities; dout . v becomes ds without its 1/sqrt(K), which dk finds in the scaled q and dq gets at the end.
-  void differentiate_row(const Range& keys, const Range& queries, int64_t row) {
-    const int64_t member = row / queries.count();
-    const int64_t position = queries.begin + row % queries.count();
-    const Lanes lse = splat(io_.lse_NH[position * head_.heads + kv_head_ * head_.group + member]);
-    const Lanes delta = splat(t_.delta[(position - sequence_.begin) * head_.group + member]);
-    const int64_t keys_padded = round_to_lanes(keys.count());
-    float* p = t_.p + row * key_block;
-    float* ds = t_.ds + row * key_block;
-    std::fill(p + std::min(position + 1 - keys.begin, keys.count()), p + keys_padded, std::numeric_limits<float>::lowest());
-    for (int64_t j = 0; j < keys_padded; j += Lanes::width) {
-      const Lanes probability = exp(load(p + j) - lse);
-      store(p + j, probability);
-      store(ds + j, probability * (load(ds + j) - delta));
+  struct Place {
+    int64_t rows, columns, column;
+  };
+
+  // Scores become probabilities; dout . v becomes ds without its 1 / sqrt(K), which dk and dq get at the end.
+  template <bool is_diagonal>
+  void differentiate_lanes(const Range& keys, const QueryOperands& q, const Place& place) {
+    const Lanes scale = splat(head_.scale);
+    const Lanes shift = splat(0) - load(q.lse + place.column);
+    const Lanes delta = load(q.delta + place.column);
+    const Lanes position = load(q.position + place.column);
+    for (int64_t j = 0; j < place.rows; j += tile_depth) {
+      Lanes p[tile_depth], ds[tile_depth];
+      for (int64_t i = 0; i < tile_depth; ++i) {
+        const int64_t at = (j + i) * place.columns + place.column;
+        p[i] = exp(multiply_add(load(t_.scores + at), scale, shift));
+        if constexpr (is_diagonal) p[i] = where_at_least(position, static_cast<float>(keys.begin + j + i - keys.first), p[i], splat(0));
+        ds[i] = p[i] * (load(t_.dp + at) - delta);
+      }
+      const int64_t row = j * place.columns + place.column;
+      store_tile_rows(p, t_.p + row, place.columns, nullptr);
+      store_tile_rows(ds, t_.ds + row, place.columns, t_.ds_along + j * place.columns + place.column * tile_depth);
     }
   }
 
@@ -128,7 +193,6 @@ class SequenceBackward {
   const BackwardScratch& t_;
   const Range sequence_;
   const int64_t kv_head_;
-  const float scale_;
 };
 
 }  // namespace
@@ -141,11 +205,11 @@ Status attention_backward(const AttentionShape& shape, const AttentionBackward& 
   const std::vector<Range> sequences = cut_sequences(shape, io.cu_seqlens_S1, shape.N);
   int64_t longest = 0;
   for (const Range& sequence : sequences) longest = std::max(longest, sequence.count());
-  const int64_t floats = BackwardScratch::floats(head, longest);
+  const int64_t bytes = BackwardScratch(head, longest, nullptr).bytes;
   void* memory = nullptr;
-  LIMBECK_TRY(workspace(thread_count() * floats * sizeof(float), &memory));
+  LIMBECK_TRY(workspace(thread_count() * bytes, &memory));
   parallel_for(static_cast<int64_t>(sequences.size()) * head.kv_heads, [&](int64_t item) {
-    const BackwardScratch scratch(head, longest, static_cast<float*>(memory) + omp_get_thread_num() * floats);
+    const BackwardScratch scratch(head, longest, static_cast<char*>(memory) + omp_get_thread_num() * bytes);
     SequenceBackward(head, io, scratch, {sequences[item / head.kv_heads], item % head.kv_heads}).run();
   });
   return fine();

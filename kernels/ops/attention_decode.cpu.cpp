@@ -1,4 +1,4 @@
-// attention_decode.cpu.cpp -- one query row a slot. One item of work is (row, kv head): the group's heads share each widened row of the cache.
+// attention_decode.cpu.cpp -- one query row a slot. One item of work is (row, kv head): the group's heads share each block of the cache.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -15,26 +15,22 @@ namespace limbeck::cpu {
 namespace {
 
 struct DecodeScratch {
-  float *q, *out, *key, *v, *p;
+  float *out, *v, *p;
+  TileElement* q;
+  bf16* key;
   int64_t p_stride;
   static int64_t floats(const HeadLayout& head, int64_t longest) {
-    return (2 * head.group + 1 + key_block) * head.padded + head.group * round_to_lanes(longest);
+    return (2 * head.group + key_block + 1) * head.padded + head.group * round_to_lanes(longest);
   }
   DecodeScratch(const HeadLayout& head, int64_t longest, float* memory) {
-    q = memory;
-    out = q + head.group * head.padded;
-    key = out + head.group * head.padded;
-    v = key + head.padded;
-    p = v + key_block * head.padded;
+    out = memory;
+    v = out + head.group * head.padded;
+    q = reinterpret_cast<TileElement*>(v + key_block * head.padded);
+    key = reinterpret_cast<bf16*>(v + (key_block + head.group) * head.padded);
+    p = v + (key_block + head.group + 1) * head.padded;
     p_stride = round_to_lanes(longest);
   }
 };
-
-float dot(const float* a, const float* b, int64_t padded) {
-  Lanes sum = splat(0);
-  for (int64_t d = 0; d < padded; d += Lanes::width) sum = multiply_add(load(a + d), load(b + d), sum);
-  return reduce_add(sum);
-}
 
 // p = softmax(p) over its first `keys` entries.
 void soften(float* p, int64_t keys) {
@@ -59,33 +55,48 @@ class RowDecode {
       : head_(head), shape_(shape), io_(io), t_(scratch) {}
 
   void run(int64_t n, int64_t kv_head) {
-    const float scale = 1.0f / std::sqrt(static_cast<float>(head_.width));
     const int64_t stride = head_.kv_heads * head_.width;
     const int64_t cached = io_.slots_N[n] * shape_.L * stride + kv_head * head_.width;
     const int64_t keys = int64_t{io_.positions_N[n]} + 1;
-    head_.widen_group({io_.qkv_NC + head_.q(kv_head), head_.columns, scale}, {n, n, n + 1}, t_.q);
+    const bf16* q = io_.qkv_NC + head_.q(kv_head);
+    for (int64_t member = 0; member < head_.group; ++member) head_.copy_rows({q + member * head_.width, head_.columns}, {n, n, n + 1}, 1, t_.q + member * head_.padded);
     weigh_keys({io_.k_cache + cached, stride}, keys);
     mix_values({io_.v_cache + cached, stride}, keys);
     bf16* out = io_.out_NHK + n * head_.outputs + head_.q(kv_head);
-    for (int64_t member = 0; member < head_.group; ++member) head_.narrow(t_.out + member * head_.padded, 1, out + member * head_.width);
+    for (int64_t member = 0; member < head_.group; ++member) {
+      const float* row = t_.out + member * head_.padded;
+      for_lanes(head_.width, [&](int64_t d, int64_t count) { store_first(out + member * head_.width + d, count, load(row + d)); });
+    }
   }
 
  private:
+  // Sixteen keys at a time: their sums, spread over lanes, turn into one vector of scores. Keys past the last repeat it and are dropped by soften.
   void weigh_keys(const HeadRows& k, int64_t keys) {
-    for (int64_t j = 0; j < keys; ++j) {
-      head_.widen(k.at + j * k.stride, 1, t_.key);
+    for (int64_t begin = 0; begin < keys; begin += Lanes::width) {
       for (int64_t member = 0; member < head_.group; ++member) {
-        t_.p[member * t_.p_stride + j] = dot(t_.q + member * head_.padded, t_.key, head_.padded);
+        Lanes sums[Lanes::width];
+        for (int64_t j = 0; j < Lanes::width; ++j) sums[j] = products(k.at + std::min(begin + j, keys - 1) * k.stride, t_.q + member * head_.padded);
+        store(t_.p + member * t_.p_stride + begin, reduce_add_each(sums) * splat(head_.scale));
       }
     }
     for (int64_t member = 0; member < head_.group; ++member) soften(t_.p + member * t_.p_stride, keys);
+  }
+
+  Lanes products(const bf16* key, const TileElement* q) const {
+    Lanes sum = splat(0);
+    int64_t d = 0;
+    for (; d + tile_chunk <= head_.width; d += tile_chunk) sum = add_products(key + d, q + d, sum);
+    if (d == head_.width) return sum;
+    std::copy(key + d, key + head_.width, t_.key);
+    std::fill(t_.key + head_.width - d, t_.key + tile_chunk, bf16{});
+    return add_products(t_.key, q + d, sum);
   }
 
   void mix_values(const HeadRows& v, int64_t keys) {
     std::fill(t_.out, t_.out + head_.group * head_.padded, 0.0f);
     for (int64_t begin = 0; begin < keys; begin += key_block) {
       const Range block{0, begin, std::min(begin + key_block, keys)};
-      head_.widen_keys(v, block, t_.v);
+      head_.widen_rows(v, block, t_.v);
       tile_gemm({head_.group, head_.padded, block.count(), t_.p_stride, 1, head_.padded, head_.padded, Into::add}, t_.p + begin, t_.v, t_.out);
     }
   }
