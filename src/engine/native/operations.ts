@@ -85,20 +85,21 @@ export class Operations {
     return stream;
   }
 
-  /** Adds `delta` (a sublayer's output, bf16 or f32 [N, D]) to the stream and normalises the sum: bf16 [N, D]. The gradient of `delta` is bf16. */
+  /** Adds `delta` (a sublayer's output, f32 [N, D]) to the stream and normalises the sum: bf16 [N, D]. The gradient of `delta` is bf16. */
   addAndNorm(stream: Activation, delta: Activation | undefined, { weight, eps, rows }: { weight: Parameter; eps: number; rows: number }): Activation {
     const width = weight.shape[0];
     const out = this.fresh('bf16', [rows, width]);
     const rstd_N = this.arena.take('f32', [rows]);
+    let addend = delta?.value ?? NO_TENSOR;
     if (this.tape && delta) {
-      // The norm before still needs its own sum when gradients come back.
-      const sum = this.arena.take('f32', [rows, width]);
-      this.kernels.convert(stream.value, sum);
-      stream.value = sum;
+      // The norm before still needs its own sum when gradients come back, so this one takes the place of what is added.
+      addend = stream.value;
+      stream.value = delta.value;
+      delta.value = NO_TENSOR;
     }
     const residual = stream.value;
-    this.kernels.rmsNormForward(residual, delta?.value ?? NO_TENSOR, weight.weight, eps, out.value, rstd_N);
-    if (delta) this.release(delta);
+    this.kernels.rmsNormForward(residual, addend, weight.weight, eps, out.value, rstd_N);
+    if (!this.tape && delta) this.release(delta);
     if (!this.tape) this.arena.give(rstd_N);
     this.tape?.push(() => {
       if (delta) delta.grad = this.arena.take('bf16', [rows, width]);
