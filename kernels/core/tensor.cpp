@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 #include <vector>
+#include "core/pages.h"
 
 namespace limbeck {
 
@@ -126,7 +127,7 @@ Status tensor_alloc(DType dtype, const Shape& shape, Handle* out) {
   tensor.shape = shape;
   if (bytes > 0) {
     const int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    tensor.data = surely_too_large(rounded) ? nullptr : std::aligned_alloc(alignment, static_cast<size_t>(rounded));
+    tensor.data = surely_too_large(rounded) ? nullptr : allocate_pages(static_cast<size_t>(rounded));
     if (!tensor.data) return refuse(Code::out_of_memory, "no memory for " + std::to_string(bytes) + " bytes, shape " + shape.text());
     std::memset(tensor.data, 0, static_cast<size_t>(rounded));
   }

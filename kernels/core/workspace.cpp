@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include "core/pages.h"
 
 namespace limbeck {
 
@@ -17,13 +18,11 @@ size_t block_bytes = 0;
 }  // namespace
 
 Status workspace(size_t bytes, void** out) {
-  constexpr size_t alignment = 64;
   if (bytes > block_bytes) {
-    const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    void* fresh = std::aligned_alloc(alignment, rounded);
+    void* fresh = allocate_pages(bytes);
     if (!fresh) return refuse(Code::out_of_memory, "no memory for " + std::to_string(bytes) + " bytes of workspace");
     block.reset(fresh);
-    block_bytes = rounded;
+    block_bytes = bytes;
   }
   *out = block.get();
   return fine();

@@ -9,6 +9,7 @@ namespace limbeck::cpu {
 namespace {
 
 constexpr int64_t block = 1 << 14;
+constexpr int64_t ahead = 512;  // elements: four streams at once are more than the CPU's own prefetchers follow
 
 struct Factors {
   Lanes clip, beta1, beta2, one_less_beta1, one_less_beta2, step_size, root_scale, eps, keep;
@@ -38,6 +39,7 @@ class Update {
 
   // `count` elements from `i`, up to sixteen.
   void operator()(int64_t i, int64_t count) const {
+    for (const float* stream : {state_.grad, state_.m, state_.v, state_.master}) _mm_prefetch(reinterpret_cast<const char*>(stream + i + ahead), _MM_HINT_T0);
     const Lanes g = load_first(state_.grad + i, count) * f_.clip;
     const Lanes m = multiply_add(load_first(state_.m + i, count), f_.beta1, g * f_.one_less_beta1);
     const Lanes v = multiply_add(load_first(state_.v + i, count), f_.beta2, g * g * f_.one_less_beta2);
