@@ -34,6 +34,9 @@ float float_of_bits(uint32_t bits) {
   return value;
 }
 
+// Bounded so that 0 times it stays 0.
+float bounded_inverse(float temperature) { return std::min(1.0f / temperature, 1e30f); }
+
 // The weights of one row, and the operations that thin them out and draw.
 class Weights {
  public:
@@ -43,18 +46,12 @@ class Weights {
 
   double log_sum_exp() { return std::log(exponentiate_row(logits_V_, V_, best_.value, weights_V_).sum) + best_.value; }
 
-  // The inverse is bounded so that 0 times it stays 0.
+  // At temperature 1 the weights are those of log_sum_exp.
   void temper(float temperature) {
-    const float inverse = std::min(1.0f / temperature, 1e30f);
+    if (temperature == 1) return;
+    const float inverse = bounded_inverse(temperature);
     for (int64_t j = 0; j < V_; ++j) weights_V_[j] = (logits_V_[j] - best_.value) * inverse;
     exponentiate_row(weights_V_, V_, 0, weights_V_);
-  }
-
-  void keep_top_k(int64_t k, Scored* ranked_K) {
-    select_top(logits_V_, V_, k, ranked_K);
-    for (int64_t i = 0; i < k; ++i) ranked_K[i].value = weights_V_[ranked_K[i].id];
-    std::fill(weights_V_, weights_V_ + V_, 0.0f);
-    for (int64_t i = 0; i < k; ++i) weights_V_[ranked_K[i].id] = ranked_K[i].value;
   }
 
   void keep_top_p(float top_p) {
@@ -121,6 +118,38 @@ class Weights {
   const RowBest best_;
 };
 
+struct Cut {
+  float temperature, top_p;
+};
+
+// Draws among the k best of a row, which are few: weights are made, cut and added for them alone. `ranked_K` holds them best first and is reordered.
+int32_t draw_ranked(Scored* ranked_K, int64_t k, const Cut& cut, double uniform) {
+  const float best = ranked_K[0].value;
+  double total = 0;
+  for (int64_t i = 0; i < k; ++i) {
+    ranked_K[i].value = static_cast<float>(std::exp(static_cast<double>((ranked_K[i].value - best) * bounded_inverse(cut.temperature))));
+    total += ranked_K[i].value;
+  }
+  double kept = total;
+  if (cut.top_p < 1) {
+    const double reach = cut.top_p * total;
+    kept = 0;
+    int64_t count = 0;
+    while (count < k && kept < reach) kept += ranked_K[count++].value;
+    k = count;
+  }
+  std::sort(ranked_K, ranked_K + k, [](const Scored& a, const Scored& b) { return a.id < b.id; });
+  const double target = uniform * kept;
+  double running = 0;
+  int32_t last = ranked_K[0].id;
+  for (int64_t i = 0; i < k; ++i) {
+    running += ranked_K[i].value;
+    if (ranked_K[i].value > 0) last = ranked_K[i].id;
+    if (running > target) break;
+  }
+  return last;
+}
+
 double uniform_of(const SampleInputs& in, int64_t b) {
   const int32_t* key = in.keys_B2 + 2 * b;
   const int32_t* counter = in.counters_B4 + 4 * b;
@@ -152,9 +181,13 @@ Status sample_token(const SampleShape& shape, const SampleInputs& in, const Samp
     Weights weights(logits_V, shape.V, reinterpret_cast<float*>(own));
     const double lse = weights.log_sum_exp();
     int64_t id = weights.best();
-    if (in.temperature_B[b] > 0) {
+    const int64_t k = in.top_k_B[b];
+    if (in.temperature_B[b] > 0 && k > 0 && k < shape.V) {
+      Scored* ranked_K = reinterpret_cast<Scored*>(own + plan.weights_bytes);
+      select_top(logits_V, shape.V, k, ranked_K);
+      id = draw_ranked(ranked_K, k, {in.temperature_B[b], in.top_p_B[b]}, uniform_of(in, b));
+    } else if (in.temperature_B[b] > 0) {
       weights.temper(in.temperature_B[b]);
-      if (in.top_k_B[b] > 0 && in.top_k_B[b] < shape.V) weights.keep_top_k(in.top_k_B[b], reinterpret_cast<Scored*>(own + plan.weights_bytes));
       if (in.top_p_B[b] < 1) weights.keep_top_p(in.top_p_B[b]);
       id = weights.draw(uniform_of(in, b));
     }
