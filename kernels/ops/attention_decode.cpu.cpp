@@ -75,11 +75,20 @@ class RowDecode {
     for (int64_t begin = 0; begin < keys; begin += Lanes::width) {
       for (int64_t member = 0; member < head_.group; ++member) {
         Lanes sums[Lanes::width];
+        if (member == 0) fetch(k, begin + Lanes::width, keys);
         for (int64_t j = 0; j < Lanes::width; ++j) sums[j] = products(k.at + std::min(begin + j, keys - 1) * k.stride, t_.q + member * head_.padded);
         store(t_.p + member * t_.p_stride + begin, reduce_add_each(sums) * splat(head_.scale));
       }
     }
     for (int64_t member = 0; member < head_.group; ++member) soften(t_.p + member * t_.p_stride, keys);
+  }
+
+  // The next rows lie further apart than the CPU's own prefetchers look.
+  void fetch(const HeadRows& rows, int64_t begin, int64_t keys) const {
+    constexpr int64_t line = 64 / sizeof(bf16);
+    for (int64_t j = begin; j < std::min(begin + Lanes::width, keys); ++j) {
+      for (int64_t d = 0; d < head_.width; d += line) _mm_prefetch(reinterpret_cast<const char*>(rows.at + j * rows.stride + d), _MM_HINT_T0);
+    }
   }
 
   Lanes products(const bf16* key, const TileElement* q) const {
@@ -96,6 +105,7 @@ class RowDecode {
     std::fill(t_.out, t_.out + head_.group * head_.padded, 0.0f);
     for (int64_t begin = 0; begin < keys; begin += key_block) {
       const Range block{0, begin, std::min(begin + key_block, keys)};
+      for (int64_t j = block.end; j < block.end + key_block; j += Lanes::width) fetch(v, j, keys);
       head_.widen_rows(v, block, t_.v);
       tile_gemm({head_.group, head_.padded, block.count(), t_.p_stride, 1, head_.padded, head_.padded, Into::add}, t_.p + begin, t_.v, t_.out);
     }
