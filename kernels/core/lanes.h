@@ -119,7 +119,6 @@ inline NativeFloats exp_native(NativeFloats x) {
   // exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; the rounding rides on the mantissa of 1.5 * 2^23. Polynomial: Cephes expf.
   const NativeFloats zero{};
   const NativeFloats rounder = zero + 12582912.0f;
-  const NativeInts too_small = x < zero - 87.0f;
   const NativeFloats bounded = x > zero + 88.0f ? zero + 88.0f : x;
   const NativeFloats shifted = native_fma(bounded, zero + 1.44269504088896341f, rounder);
   const NativeFloats n = shifted - rounder;
@@ -132,12 +131,16 @@ inline NativeFloats exp_native(NativeFloats x) {
   poly = native_fma(poly, r, zero + 1.6666665459e-1f);
   poly = native_fma(poly, r, zero + 5.0000001201e-1f);
   poly = native_fma(poly, r * r, r + 1.0f);
+#ifdef __AVX512F__
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, zero - 87.0f, _CMP_NLT_UQ), poly, n);
+#else
   NativeInts exponent;
   std::memcpy(&exponent, &shifted, sizeof exponent);
   exponent = (exponent + (127 - 0x4b400000)) << 23;
   NativeFloats power;
   std::memcpy(&power, &exponent, sizeof power);
-  return too_small ? zero : poly * power;
+  return x < zero - 87.0f ? zero : poly * power;
+#endif
 }
 
 }  // namespace lanes_detail
@@ -156,11 +159,12 @@ inline float reduce_add(Lanes value) {
 }
 
 inline float reduce_max(Lanes value) {
-  float lane[Lanes::width];
-  store(lane, value);
-  float result = lane[0];
-  for (int i = 1; i < Lanes::width; ++i) result = lane[i] > result ? lane[i] : result;
-  return result;
+  __m256 half[2];
+  std::memcpy(&half, &value, sizeof half);
+  const __m256 eight = _mm256_max_ps(half[0], half[1]);
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
 // Lane i of the result is the sum over the lanes of value[i].
@@ -195,8 +199,12 @@ inline Lanes load_bf16(const bf16* from) {
   return result;
 }
 
-// Rounds as to_bf16 does: to nearest, ties to even; NaN stays NaN.
+// Rounds as to_bf16 does: to nearest, ties to even; NaN stays NaN. Where the CPU has an instruction for it, numbers below 2^-126 become 0.
 inline void store_bf16(bf16* to, Lanes value) {
+#ifdef __AVX512BF16__
+  const __m256bh narrow = _mm512_cvtneps_pbh(value.part[0]);
+  std::memcpy(to, &narrow, sizeof narrow);
+#else
   using NativeUnsigned = uint32_t __attribute__((vector_size(sizeof(NativeFloats))));
   for (int p = 0; p < Lanes::parts; ++p) {
     NativeUnsigned bits;
@@ -207,6 +215,7 @@ inline void store_bf16(bf16* to, Lanes value) {
     const NativeShorts narrow = __builtin_convertvector(is_nan ? quiet : rounded, NativeShorts);
     std::memcpy(to + p * Lanes::native, &narrow, sizeof narrow);
   }
+#endif
 }
 
 // Sixteen lanes of float32 or bf16, by the pointer's type.
