@@ -199,12 +199,8 @@ inline Lanes load_bf16(const bf16* from) {
   return result;
 }
 
-// Rounds as to_bf16 does: to nearest, ties to even; NaN stays NaN. Where the CPU has an instruction for it, numbers below 2^-126 become 0.
-inline void store_bf16(bf16* to, Lanes value) {
-#ifdef __AVX512BF16__
-  const __m256bh narrow = _mm512_cvtneps_pbh(value.part[0]);
-  std::memcpy(to, &narrow, sizeof narrow);
-#else
+// Rounds as to_bf16 does: to nearest, ties to even; NaN stays NaN.
+inline void store_bf16_exactly(bf16* to, Lanes value) {
   using NativeUnsigned = uint32_t __attribute__((vector_size(sizeof(NativeFloats))));
   for (int p = 0; p < Lanes::parts; ++p) {
     NativeUnsigned bits;
@@ -215,6 +211,15 @@ inline void store_bf16(bf16* to, Lanes value) {
     const NativeShorts narrow = __builtin_convertvector(is_nan ? quiet : rounded, NativeShorts);
     std::memcpy(to + p * Lanes::native, &narrow, sizeof narrow);
   }
+}
+
+// The same by the CPU's instruction where it has one, for which numbers below 2^-126 are 0.
+inline void store_bf16(bf16* to, Lanes value) {
+#ifdef __AVX512BF16__
+  const __m256bh narrow = _mm512_cvtneps_pbh(value.part[0]);
+  std::memcpy(to, &narrow, sizeof narrow);
+#else
+  store_bf16_exactly(to, value);
 #endif
 }
 

@@ -31,6 +31,16 @@ Factors make_factors(const AdamwSettings& settings, float clip) {
   return factors;
 }
 
+// A weight is rounded as `convert` rounds it after a checkpoint is read.
+void store_weight(bf16* to, int64_t count, Lanes master) {
+  if (count == Lanes::width) return store_bf16_exactly(to, master);
+  bf16 last[Lanes::width];
+  store_bf16_exactly(last, master);
+  std::memcpy(to, last, static_cast<size_t>(count) * sizeof(bf16));
+}
+
+void store_weight(float* to, int64_t count, Lanes master) { store_first(to, count, master); }
+
 template <typename Weight>
 class Update {
  public:
@@ -48,7 +58,7 @@ class Update {
     store_first(state_.m + i, count, m);
     store_first(state_.v + i, count, v);
     store_first(state_.master + i, count, master);
-    store_first(weight_ + i, count, master);
+    store_weight(weight_ + i, count, master);
     store_first(state_.grad + i, count, splat(0));
   }
 
