@@ -16,6 +16,7 @@ const CASES: Record<string, AttentionSizes> = {
   'blocks crossed': { cuSeqlens_S1: [0, 31, 64, 193], heads: 2, kvHeads: 2, width: 16 },
   'grouped heads of width 64': { cuSeqlens_S1: [0, 50, 51, 181], heads: 9, kvHeads: 3, width: 64 },
   'a narrow head': { cuSeqlens_S1: [0, 70], heads: 4, kvHeads: 2, width: 2 },
+  'keys in parts': { cuSeqlens_S1: [0, 5, 2066], heads: 2, kvHeads: 1, width: 4 },
 };
 
 interface Problem {
@@ -95,10 +96,11 @@ describe('packing', () => {
     expect(tensors.bits(forward(alone).out)).toEqual(packed.slice(begin * 9 * 64));
   });
 
-  it('repeats its bits at any number of threads, forward and backward', () => {
+  it.each(['grouped heads of width 64', 'keys in parts'])('repeats its bits at any number of threads, forward and backward: %s', (name) => {
+    const given = problem(CASES[name]);
     expectRepeatable(kernels, () => {
-      const { out, lse } = forward(together);
-      const bits = [tensors.bits(out), tensors.bits(lse), tensors.bits(backward(together))];
+      const { out, lse } = forward(given);
+      const bits = [tensors.bits(out), tensors.bits(lse), tensors.bits(backward(given))];
       tensors.dispose();
       return bits;
     }, { across: 'threads' });

@@ -1,6 +1,7 @@
 // attention_backward.cpu.cpp -- one item of work is (sequence, kv head). Queries and their gradients are laid out once as operands; then it walks blocks
 //   of keys, and for each the blocks of queries at or after it: dk and dv of the block stay in cache while dq of the whole sequence gathers in scratch.
 //   Every sum has one fixed order. Probabilities and ds are rounded to TileElement for the three products that read them.
+//   With few kv heads a long sequence has too few items to keep threads busy: its keys are then cut into parts, an item each, whose dq are added in order.
 #include <algorithm>
 #include <cmath>
 #include "core/lanes.h"
@@ -60,22 +61,28 @@ struct BackwardScratch {
   }
 };
 
-// One sequence and kv head.
+// The keys of one sequence and kv head, or a part of them; queries before the first key have nothing to do with them.
 struct Item {
   Range sequence;
+  Range keys;
   int64_t kv_head;
 };
 
 class SequenceBackward {
  public:
   SequenceBackward(const HeadLayout& head, const AttentionBackward& io, const BackwardScratch& scratch, const Item& item)
-      : head_(head), io_(io), t_(scratch), sequence_(item.sequence), kv_head_(item.kv_head) {}
+      : head_(head), io_(io), t_(scratch), sequence_(item.sequence), keys_(item.keys), kv_head_(item.kv_head) {}
 
+  // Writes dk and dv of the keys, and leaves what they add to dq in the scratch.
   void run() {
-    each_queries(sequence_.begin, [&](const Range& queries) { lay_out(queries); });
-    for (int64_t begin = sequence_.begin; begin < sequence_.end; begin += key_block) {
-      walk_queries({sequence_.first, begin, std::min(begin + key_block, sequence_.end)});
+    each_queries(keys_.begin, [&](const Range& queries) { lay_out(queries); });
+    for (int64_t begin = keys_.begin; begin < keys_.end; begin += key_block) {
+      walk_queries({sequence_.first, begin, std::min(begin + key_block, keys_.end)});
     }
+  }
+
+  // When the keys are the whole sequence's.
+  void write_queries() const {
     each_queries(sequence_.begin, [&](const Range& queries) {
       head_.write_group(at(queries).dq, queries, head_.scale, io_.dqkv_NC + head_.q(kv_head_), head_.columns);
     });
@@ -192,7 +199,64 @@ class SequenceBackward {
   const AttentionBackward& io_;
   const BackwardScratch& t_;
   const Range sequence_;
+  const Range keys_;
   const int64_t kv_head_;
+};
+
+constexpr int64_t shortest_part = 1024;  // keys, whole blocks; shorter parts would lay out their queries more often than it pays
+constexpr int64_t wanted_items = 8;      // a sequence; fixed, so that bits depend on the shape alone
+
+int64_t parts_of(const HeadLayout& head, const Range& sequence) {
+  return std::max<int64_t>(1, std::min(sequence.count() / shortest_part, (wanted_items + head.kv_heads - 1) / head.kv_heads));
+}
+
+int64_t dq_floats(const HeadLayout& head, const Range& sequence) { return head.group * round_to_lanes(sequence.count()) * head.padded; }
+
+// The keys of part `part` of `parts`: equal shares of whole blocks.
+Range part_at(const Range& sequence, int64_t part, int64_t parts) {
+  const int64_t blocks = (sequence.count() + key_block - 1) / key_block;
+  const auto edge = [&](int64_t index) { return std::min(sequence.begin + blocks * index / parts * key_block, sequence.end); };
+  return {sequence.first, edge(part), edge(part + 1)};
+}
+
+// One long sequence. The parts' dq live side by side until all are there.
+class LongSequence {
+ public:
+  LongSequence(const HeadLayout& head, const AttentionBackward& io, const Range& sequence)
+      : head_(head), io_(io), sequence_(sequence), parts_(parts_of(head, sequence)), floats_(dq_floats(head, sequence)) {}
+
+  int64_t bytes() const { return parts_ * head_.kv_heads * floats_ * static_cast<int64_t>(sizeof(float)); }
+
+  // The parts with the most queries come first.
+  template <typename ScratchOfThread>
+  void run(float* dq, const ScratchOfThread& scratch_of_thread) const {
+    parallel_for(parts_ * head_.kv_heads, [&](int64_t item) {
+      BackwardScratch scratch = scratch_of_thread();
+      scratch.sequence.dq = dq + item * floats_;
+      SequenceBackward(head_, io_, scratch, {sequence_, part_at(sequence_, item / head_.kv_heads, parts_), item % head_.kv_heads}).run();
+    });
+    const int64_t blocks = (sequence_.count() + query_block - 1) / query_block;
+    parallel_for(blocks * head_.kv_heads, [&](int64_t item) { add_parts(dq, item / head_.kv_heads, item % head_.kv_heads); });
+  }
+
+ private:
+  void add_parts(float* dq, int64_t block, int64_t kv_head) const {
+    const int64_t begin = sequence_.begin + block * query_block;
+    const Range queries{sequence_.first, begin, std::min(begin + query_block, sequence_.end)};
+    const int64_t offset = block * query_block * head_.group * head_.padded;
+    float* sum = dq + kv_head * floats_ + offset;
+    for (int64_t part = 1; part < parts_ && part_at(sequence_, part, parts_).begin <= begin; ++part) {
+      const float* more = dq + (part * head_.kv_heads + kv_head) * floats_ + offset;
+      for_lanes(head_.query_columns(queries) * head_.padded, [&](int64_t i, int64_t) { store(sum + i, load(sum + i) + load(more + i)); });
+    }
+    head_.write_group(sum, queries, head_.scale, io_.dqkv_NC + head_.q(kv_head), head_.columns);
+  }
+
+  const HeadLayout& head_;
+  const AttentionBackward& io_;
+  const Range sequence_;
+  const int64_t parts_;
+  const int64_t floats_;
 };
 
 }  // namespace
@@ -202,15 +266,26 @@ Status attention_backward(const AttentionShape& shape, const AttentionBackward& 
   LIMBECK_TRY(check_sequences(shape, io.cu_seqlens_S1));
   if (shape.N == 0) return fine();
   const HeadLayout head(shape.heads);
-  const std::vector<Range> sequences = cut_sequences(shape, io.cu_seqlens_S1, shape.N);
+  std::vector<Range> whole, cut;
   int64_t longest = 0;
-  for (const Range& sequence : sequences) longest = std::max(longest, sequence.count());
+  int64_t parts_bytes = 0;
+  for (const Range& sequence : cut_sequences(shape, io.cu_seqlens_S1, shape.N)) {
+    longest = std::max(longest, sequence.count());
+    (parts_of(head, sequence) == 1 ? whole : cut).push_back(sequence);
+    if (parts_of(head, sequence) > 1) parts_bytes = std::max(parts_bytes, LongSequence(head, io, sequence).bytes());
+  }
   const int64_t bytes = BackwardScratch(head, longest, nullptr).bytes;
   void* memory = nullptr;
-  LIMBECK_TRY(workspace(thread_count() * bytes, &memory));
-  parallel_for(static_cast<int64_t>(sequences.size()) * head.kv_heads, [&](int64_t item) {
-    const BackwardScratch scratch(head, longest, static_cast<char*>(memory) + omp_get_thread_num() * bytes);
-    SequenceBackward(head, io, scratch, {sequences[item / head.kv_heads], item % head.kv_heads}).run();
+  LIMBECK_TRY(workspace(thread_count() * bytes + parts_bytes, &memory));
+  const auto scratch_of_thread = [&] { return BackwardScratch(head, longest, static_cast<char*>(memory) + omp_get_thread_num() * bytes); };
+  float* parts_dq = reinterpret_cast<float*>(static_cast<char*>(memory) + thread_count() * bytes);
+  for (const Range& sequence : cut) LongSequence(head, io, sequence).run(parts_dq, scratch_of_thread);
+  parallel_for(static_cast<int64_t>(whole.size()) * head.kv_heads, [&](int64_t item) {
+    const BackwardScratch scratch = scratch_of_thread();
+    const Range& sequence = whole[item / head.kv_heads];
+    SequenceBackward backward(head, io, scratch, {sequence, sequence, item % head.kv_heads});
+    backward.run();
+    backward.write_queries();
   });
   return fine();
 }
