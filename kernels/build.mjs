@@ -1,4 +1,4 @@
-// Builds the native kernels: the same sources twice, for CPUs with AVX-512 bf16 and for CPUs with AVX2. `node kernels/build.mjs`, or buildKernels().
+// Builds the native kernels: the same sources twice, for CPUs with AVX-512 bf16 and for CPUs with AVX2; and the benchmark's probes. `node kernels/build.mjs`, or buildKernels().
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,11 +11,16 @@ const run = promisify(execFile);
 const ownDir = dirname(fileURLToPath(import.meta.url));
 const nodeHeaders = join(dirname(ownDir), 'node_modules', 'node-api-headers', 'include');
 const remedy = 'install the packages g++ and libdnnl-dev, or run `npm run setup` as root';
-const sourceDirs = ['core', 'ops', 'binding'];
 
+const kernelDirs = ['core', 'ops', 'binding'];
+const avx2 = ['-mavx2', '-mfma', '-mf16c'];
+const avx512 = [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512bf16', '-mprefer-vector-width=512'];
+
+/** What is built, by name: the two builds of the kernels, and the probes of the benchmark, which choose instructions when they run. */
 const libraries = {
-  avx512: ['-mavx2', '-mfma', '-mf16c', '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512bf16', '-mprefer-vector-width=512'],
-  avx2: ['-mavx2', '-mfma', '-mf16c'],
+  avx512: { file: 'limbeck_kernels_avx512.node', flags: avx512, sourceDirs: kernelDirs },
+  avx2: { file: 'limbeck_kernels_avx2.node', flags: avx2, sourceDirs: kernelDirs },
+  bench: { file: 'limbeck_bench.node', flags: avx2, sourceDirs: ['bench'] },
 };
 
 // Contraction is off so that a*b+c is rounded as written: otherwise the compiler picks, per loop and per version, which products are fused, and one
@@ -28,15 +33,15 @@ const compileFlags = ['-std=c++17', '-O3', '-fPIC', '-fopenmp', '-fvisibility=hi
 /**
  * Builds what is out of date and nothing else; a source is up to date when the hash of its command, its text and every header it read is unchanged.
  * Safe beside another build of the same tree: files appear by rename.
- * @param {{ log?: (line: string) => void, dir?: string }} [options] `log` hears one line a compiled file; `dir` holds core/, ops/, binding/ and gets build/.
+ * @param {{ log?: (line: string) => void, dir?: string }} [options] `log` hears one line a compiled file; `dir` holds core/, ops/, binding/, bench/ and gets build/.
  * @returns {Promise<string[]>} the paths of the libraries.
  * @throws {Error} with the compiler's words.
  */
 export async function buildKernels({ log = () => {}, dir = ownDir } = {}) {
   const compiler = process.env.CXX || 'g++';
   const setting = { dir, compiler, version: await compilerVersion(compiler), log };
-  const sources = sourceDirs.flatMap((sourceDir) => listSources(dir, sourceDir));
-  const jobs = Object.keys(libraries).flatMap((library) => sources.map((source) => ({ library, source })));
+  const jobs = Object.entries(libraries).flatMap(([library, { sourceDirs }]) =>
+    sourceDirs.flatMap((sourceDir) => listSources(dir, sourceDir)).map((source) => ({ library, source })));
   const objects = await inParallel(jobs, (job) => compile(job, setting));
   return inParallel(Object.keys(libraries), (library) => link(library, objects.filter((object) => object.library === library), setting));
 }
@@ -58,7 +63,7 @@ async function compile({ library, source }, { dir, compiler, version, log }) {
   mkdirSync(outDir, { recursive: true });
   const stem = join(outDir, `${dirname(source)}.${basename(source, '.cpp')}`);
   const files = { object: `${stem}.o`, depends: `${stem}.d`, key: `${stem}.key` };
-  const args = [...compileFlags, ...libraries[library], `-DLIMBECK_LIBRARY="${library}"`, `-I${dir}`, `-I${nodeHeaders}`, '-c', join(dir, source)];
+  const args = [...compileFlags, ...libraries[library].flags, `-DLIMBECK_LIBRARY="${library}"`, `-I${dir}`, `-I${nodeHeaders}`, '-c', join(dir, source)];
   const command = [compiler, version, ...args].join('\n');
   const key = compileKey(command, files);
   if (key && key === readIfThere(files.key)) return { library, path: files.object, key };
@@ -96,7 +101,7 @@ function fileDigest(path) {
 }
 
 async function link(library, objects, { dir, compiler, version, log }) {
-  const path = join(dir, 'build', `limbeck_kernels_${library}.node`);
+  const path = join(dir, 'build', libraries[library].file);
   const keyPath = join(dir, 'build', library, 'link.key');
   const args = ['-shared', '-fopenmp', ...objects.map((object) => object.path), '-ldnnl'];
   const key = createHash('sha256').update([compiler, version, ...args, ...objects.map((object) => object.key)].join('\n')).digest('hex');
