@@ -104,7 +104,7 @@ async function setUp() {
   await buildKernels();
   await whenChanged({
     what: 'compiling TypeScript (nest build)',
-    inputs: ['src', 'kernels/binding', 'migrations', 'tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json'],
+    inputs: ['src', 'kernels/binding', 'kernels/bench', 'migrations', 'tsconfig.json', 'tsconfig.build.json', 'nest-cli.json', 'package-lock.json'],
     output: 'dist/src',
     stamp: 'dist/.limbeck-setup',
     work: () => run('npx', ['nest', 'build']),

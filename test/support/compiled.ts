@@ -13,7 +13,7 @@ const BUILDS_KEPT = 3;
  * types, when any source is newer than the last time. @param source for example `src/main.engine.ts`. @returns an absolute path.
  */
 export async function compiled(source: string): Promise<string> {
-  const newest = Math.max(...(await Promise.all(['src', 'kernels/binding', 'migrations'].map((dir) => newestSource(join(root, dir))))));
+  const newest = Math.max(...(await Promise.all(['src', 'kernels/binding', 'kernels/bench', 'migrations'].map((dir) => newestSource(join(root, dir))))));
   const outDir = join(builds, String(Math.round(newest)));
   if (!existsSync(outDir)) await compile(outDir);
   return join(outDir, source.replace(/\.ts$/, '.js'));

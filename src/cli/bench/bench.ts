@@ -1,44 +1,83 @@
-import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
-import { Argument, type Command } from 'commander';
-import { openStudentEngine } from '../job.js';
-import { humanProgress } from '../progress.js';
+import { Argument, type Command, InvalidArgumentError } from 'commander';
+import { AppError } from '../../common/errors.js';
 import { ArgumentInvalid } from '../failure.js';
-import { measureDecode } from './decode.js';
+import { chosen, titleOf } from './case.js';
+import { CASES } from './cases.js';
 import { figureTable, type Figure } from './figure.js';
-import { measureProducts } from './products.js';
+import { CaseFailed, measureCase } from './measuring-process.js';
+import { RandomModels } from './random-models.js';
 import { measureService } from './service/service.js';
-import { measureTrainStep } from './train-step.js';
+
+/** Some rows could not be measured; the others were. */
+class RowsMissing extends AppError {
+  readonly code = 'bench.rows_missing';
+  readonly kind = 'unavailable';
+}
+
+interface BenchOptions {
+  readonly json?: string;
+  readonly only?: string;
+  readonly full: boolean;
+  readonly rounds: number;
+}
+
+/** Each buffer of the memory probes: several times a last cache. */
+const BUFFER_BYTES = 256 * 2 ** 20;
 
 /** `bench`: each figure beside the machine's own limit, measured in the same run. */
 export function addBenchCommand(program: Command): void {
   program
     .command('bench')
     .addArgument(new Argument('[part]', 'what to measure').choices(['engine', 'service']).default('engine'))
-    .option('--model <dir>', 'a Hugging Face directory', join('.limbeck', 'demo', 'smollm2-135m-instruct'))
     .option('--json <file>', 'also write the figures as JSON into the file')
+    .option('--only <word>', 'engine: rows whose name or shape contains the word')
+    .option('--full', 'engine: every model, length and batch size (hours) instead of the gates and a choice', false)
+    .option('--rounds <n>', 'engine: turns of ours and the limit; a ratio is that of their medians', positiveInteger, 5)
     .description("measure the engine beside the machine's own limits, or the service beside plain pg")
-    .action(async (part: 'engine' | 'service', { model, json }: { model: string; json?: string }) => {
-      const figures = part === 'service' ? await measureService(sayAside) : await measureEngine(model);
-      process.stdout.write(`${figureTable(figures)}\n`);
-      if (json !== undefined) await writeFile(json, `${JSON.stringify(figures, null, 2)}\n`);
+    .action(async (part: 'engine' | 'service', options: BenchOptions) => {
+      if (part === 'service') return report(await measureService(sayAside), options.json);
+      const { figures, failures } = await measureEngine(options);
+      await report(figures, options.json);
+      if (failures.length > 0) throw new RowsMissing(`not measured:\n${failures.join('\n')}`);
     });
+}
+
+async function report(figures: readonly Figure[], json: string | undefined): Promise<void> {
+  process.stdout.write(`${figureTable(figures)}\n`);
+  if (json !== undefined) await writeFile(json, `${JSON.stringify(figures, null, 2)}\n`);
+}
+
+async function measureEngine(options: BenchOptions): Promise<{ figures: Figure[]; failures: string[] }> {
+  const cases = chosen(CASES, options);
+  if (cases.length === 0) throw new ArgumentInvalid(`no row contains "${options.only}"; there are ${[...new Set(CASES.map(({ name }) => name))].join('; ')}`);
+  const models = new RandomModels();
+  const figures: Figure[] = [];
+  const failures: string[] = [];
+  try {
+    for (const entry of cases) {
+      sayAside(`measuring ${titleOf(entry)}`);
+      try {
+        figures.push(...(await measureCase(entry, { threads: availableParallelism(), rounds: options.rounds, modelDir: await models.dirOf(entry), bufferBytes: BUFFER_BYTES })));
+      } catch (error) {
+        if (!(error instanceof CaseFailed)) throw error;
+        sayAside(error.message);
+        failures.push(error.message);
+      }
+    }
+  } finally {
+    await models.remove();
+  }
+  return { figures, failures };
+}
+
+function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('it must be an integer >= 1');
+  return value;
 }
 
 function sayAside(line: string): void {
   process.stderr.write(`${line}\n`);
-}
-
-async function measureEngine(modelDir: string): Promise<Figure[]> {
-  if (!existsSync(modelDir)) throw new ArgumentInvalid(`there is no model at ${modelDir}; run the demo once, or name a directory with --model`);
-  const products = measureProducts(availableParallelism());
-  const engine = await openStudentEngine(modelDir, humanProgress());
-  try {
-    const best = Math.max(...products.map(({ value }) => value));
-    return [...products, await measureTrainStep(engine, modelDir, best), ...(await measureDecode(engine, modelDir))];
-  } finally {
-    await engine.close();
-  }
 }

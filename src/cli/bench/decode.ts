@@ -1,46 +1,67 @@
-import type { Engine } from '../../engine/engine.js';
-import { startTeacherProcess } from '../teacher-process.js';
-import type { Figure } from './figure.js';
+import type { Completion, Engine, SampleRequest } from '../../engine/engine.js';
+import { readModelConfig } from '../../model-files/config.js';
+import type { Case, Setting } from './case.js';
+import { figure, type Figure } from './figure.js';
+import { readRate } from './limits.js';
 import { median } from './median.js';
+import { clockNativeCalls } from './native-time.js';
+import { decodeSeconds } from './roofline.js';
+import type { ShapeName } from './shapes.js';
+import { withEngine } from './train-step.js';
 
-const PAIRS = 5;
-const SLOTS = 16;
-const PROMPT_TOKENS = 32;
-const NEW_TOKENS = 64;
+const PROMPT_TOKENS = 16;
+/** Steps around a context whose median is its figure. */
+const WINDOW = 24;
 
-/**
- * Decode with a teacher server alive but idle, against the engine alone. The two are taken in turns on one server, which SIGSTOP takes away and SIGCONT brings back, so
- * that drift of the machine falls on both; a stopped process can use no core.
- */
-export async function measureDecode(engine: Engine, modelDir: string): Promise<Figure[]> {
-  const teacher = await startTeacherProcess({ modelDir, port: 0 });
-  const alone: number[] = [];
-  const beside: number[] = [];
-  try {
-    await decodeSeconds(engine);
-    for (let pair = 0; pair < PAIRS; pair++) {
-      teacher.freeze();
-      alone.push(await decodeSeconds(engine));
-      teacher.thaw();
-      beside.push(await decodeSeconds(engine));
-    }
-  } finally {
-    teacher.thaw();
-    await teacher.stop();
-  }
-  const step = (seconds: readonly number[]): number => (1000 * median(seconds)) / NEW_TOKENS;
-  const shape = `${SLOTS} sequences, context ${PROMPT_TOKENS} to ${PROMPT_TOKENS + NEW_TOKENS}`;
-  const ratio = step(beside) / step(alone);
+/** Decode steps at one batch size and several contexts, which one request passes through, each against formula (b) of the performance reference. */
+export function decodeCase(model: ShapeName, { batch, contexts }: { readonly batch: number; readonly contexts: readonly number[] }, { name, scope }: Pick<Case, 'name' | 'scope'>): Case {
+  const shape = `${model}, batch ${batch}, contexts to ${Math.max(...contexts)}`;
+  return { name, shape, model: { name: model }, scope, measure: (setting) => measureDecode(setting, { batch, contexts, name, model }) };
+}
+
+async function measureDecode(setting: Setting, { batch, contexts, name, model }: { batch: number; contexts: readonly number[]; name: string; model: ShapeName }): Promise<Figure[]> {
+  const { probes, kernels } = setting;
+  const config = await readModelConfig(setting.modelDir);
+  const productRate = probes.registerPeak();
+  const readBefore = readRate(setting);
+  const ends: number[] = [];
+  const native = clockNativeCalls(kernels, { sampleToken: ends });
+  const [wall, inside] = await withEngine(setting, async (engine) => {
+    native.reset();
+    const begin = performance.now();
+    await completions(engine, request(batch, Math.max(...contexts) + WINDOW / 2));
+    return [(performance.now() - begin) / 1000, native.seconds()];
+  });
+  const rates = { productRate, readRate: Math.max(readBefore, readRate(setting)) };
+  const goal = name.startsWith('gate') ? { goal: { atLeast: 0.5 } } : {};
   return [
-    { name: 'decode step beside an idle teacher (limit: alone)', shape, value: step(beside), unit: 'ms', limit: step(alone), share: ratio },
+    ...contexts.map((context) =>
+      figure({ name, shape: `${model}, batch ${batch}, context ${context}`, value: batch / stepSeconds(ends, context), unit: 'tok/s', limit: batch / decodeSeconds(config, { batch, context }, rates), ...goal }),
+    ),
+    figure({ name: "typescript's share of a decode step", shape: `${model}, batch ${batch}`, value: (1000 * (wall - inside)) / ends.length, unit: 'ms', limit: (1000 * wall) / ends.length, goal: { atMost: 0.1 } }),
   ];
 }
 
-/** Seconds of one request that writes exactly `NEW_TOKENS` ids a sequence: no id stops it. */
-async function decodeSeconds(engine: Engine): Promise<number> {
-  const prompts = Array.from({ length: SLOTS }, (_, sample) => ({ ids_T: Int32Array.from({ length: PROMPT_TOKENS }, (_, t) => 100 + ((sample * 31 + t * 17) % 1000)), sample }));
-  const sampling = { temperature: 1, topP: 1, topK: 0, maxTokens: NEW_TOKENS, stopIds: [] };
-  const begin = performance.now();
-  for await (const completion of engine.sample({ prompts, sampling, key: { seed: 1, stage: 0, step: 0 } })) void completion;
-  return (performance.now() - begin) / 1000;
+// Id number i (from 0) of every sequence is drawn at ends[i], after it attended to PROMPT_TOKENS + i tokens.
+function stepSeconds(ends: readonly number[], context: number): number {
+  const middle = context - PROMPT_TOKENS;
+  const from = Math.max(1, middle - WINDOW / 2);
+  return median(Array.from({ length: WINDOW }, (_, i) => ends[from + i] - ends[from + i - 1])) / 1000;
+}
+
+function request(batch: number, tokens: number): SampleRequest {
+  const prompts = Array.from({ length: batch }, (_, sample) => ({ ids_T: promptIds(sample, PROMPT_TOKENS), sample }));
+  return { prompts, sampling: { temperature: 1, topP: 1, topK: 0, maxTokens: tokens - PROMPT_TOKENS, stopIds: [] }, key: { seed: 1, stage: 0, step: 0 } };
+}
+
+/** Made-up ids of a prompt. */
+export function promptIds(sample: number, length: number): Int32Array {
+  return Int32Array.from({ length }, (_, t) => 3 + ((sample * 31 + t * 17) % 500));
+}
+
+/** All that a request yields. */
+export async function completions(engine: Engine, request: SampleRequest): Promise<Completion[]> {
+  const all: Completion[] = [];
+  for await (const completion of engine.sample(request)) all.push(completion);
+  return all;
 }

@@ -40,3 +40,8 @@ function goalCells(figure: Figure): string {
   return `${goal.atLeast === undefined ? `<= ${goal.atMost}` : `>= ${goal.atLeast}`} | ${holds(figure) ? 'holds' : 'MISSED'}`;
 }
 
+
+/** A figure from its value and its limit. */
+export function figure(row: Omit<Figure, 'share'>): Figure {
+  return { ...row, share: row.value / row.limit };
+}

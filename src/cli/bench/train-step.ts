@@ -1,54 +1,103 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { NativeEngine } from '../../engine/native/native-engine.js';
 import type { Engine } from '../../engine/engine.js';
-import { readModelConfig, type ModelConfig } from '../../model-files/config.js';
+import { readModelConfig } from '../../model-files/config.js';
 import type { PackedBatch } from '../../tokens/batch.js';
-import type { Figure } from './figure.js';
+import { distillBatch } from './batches.js';
+import type { Case, Setting } from './case.js';
+import { figure, type Figure } from './figure.js';
 import { median } from './median.js';
+import { clockNativeCalls } from './native-time.js';
+import { betterRates, rateProducts } from './onednn.js';
+import { trainingSeconds } from './roofline.js';
+import type { ShapeName } from './shapes.js';
+import { attentionFlops, stepProducts } from './step-products.js';
+import { secondsUntil } from './turns.js';
 
-const REPEATS = 5;
-const SEQUENCES = 16;
-const LENGTH = 128;
-const SUPPORT = 65;
+/** Sequences of a step, every row with loss. */
+export interface StepPlan {
+  readonly lengths: readonly number[];
+  /** As the row says it. */
+  readonly text: string;
+}
 
-/** A whole step (forward, backward, AdamW) of 16 sequences of 128 tokens, loss on the second half, against the time its products alone would take at `productRate`. */
-export async function measureTrainStep(engine: Engine, modelDir: string, productRate: number): Promise<Figure> {
-  const config = await readModelConfig(modelDir);
-  const batch = distillBatch(config.vocabSize);
+/** A whole step (forward, backward, AdamW) against its roofline, and what of it passes outside native calls. */
+export function trainStepCase(model: ShapeName, plan: StepPlan, { name, scope }: Pick<Case, 'name' | 'scope'>): Case {
+  const shape = `${model}, ${plan.text}`;
+  return { name, shape, model: { name: model }, scope, measure: (setting) => measureTrainStep(setting, { lengths: plan.lengths, name, shape }) };
+}
+
+async function measureTrainStep(setting: Setting, { lengths, name, shape }: { lengths: readonly number[]; name: string; shape: string }): Promise<Figure[]> {
+  const { probes, rounds, kernels } = setting;
+  const config = await readModelConfig(setting.modelDir);
+  const batch = distillBatch(config.vocabSize, { lengths });
+  const tokens = batch.tokens_N.length;
+  const products = stepProducts(config, { tokens, rows: batch.rows_R.length });
+  const before = rateProducts(probes, products);
+  const native = clockNativeCalls(kernels);
   const seconds: number[] = [];
-  for (let repeat = 0; repeat <= REPEATS; repeat++) {
-    const begin = performance.now();
-    await engine.forwardBackward(batch, { kind: 'forward_kl', truncation: 'tail_bucket' }, batch.rows_R.length);
-    await engine.optimStep({ learningRate: 1e-6, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0, clip: 1 });
-    if (repeat > 0) seconds.push((performance.now() - begin) / 1000);
+  const outside: number[] = [];
+  await withEngine(setting, async (engine) => {
+    for (let round = 0; round < rounds; round++) {
+      native.reset();
+      seconds.push(await secondsUntil(() => trainingStep(engine, batch)));
+      outside.push(seconds[round] - native.seconds());
+    }
+  });
+  const rates = betterRates(before, rateProducts(probes, products));
+  const limit = tokens / trainingSeconds(rates, attentionFlops(config, lengths));
+  return [
+    figure({ name, shape, value: tokens / median(seconds), unit: 'tok/s', limit, ...(name.startsWith('gate') ? { goal: { atLeast: 0.6 } } : {}) }),
+    figure({ name: "typescript's share of a train step", shape, value: 1000 * median(outside), unit: 'ms', limit: 1000 * median(seconds), goal: { atMost: 0.02 } }),
+  ];
+}
+
+/** The same step while another process keeps one core busy, against the step alone. */
+export function contentionCase(model: ShapeName, plan: StepPlan): Case {
+  const shape = `${model}, ${plan.text}`;
+  const name = 'train step beside a busy core (limit: alone)';
+  return { name, shape, model: { name: model }, scope: 'full', measure: (setting) => measureContention(setting, { lengths: plan.lengths, name, shape }) };
+}
+
+async function measureContention(setting: Setting, { lengths, name, shape }: { lengths: readonly number[]; name: string; shape: string }): Promise<Figure[]> {
+  const config = await readModelConfig(setting.modelDir);
+  const batch = distillBatch(config.vocabSize, { lengths });
+  const alone: number[] = [];
+  const beside: number[] = [];
+  await withEngine(setting, async (engine) => {
+    await trainingStep(engine, batch);
+    for (let round = 0; round < setting.rounds; round++) {
+      alone.push(await secondsUntil(() => trainingStep(engine, batch)));
+      const busy = busyProcess();
+      try {
+        beside.push(await secondsUntil(() => trainingStep(engine, batch)));
+      } finally {
+        busy.kill('SIGKILL');
+      }
+    }
+  });
+  const tokens = batch.tokens_N.length;
+  return [figure({ name, shape, value: tokens / median(beside), unit: 'tok/s', limit: tokens / median(alone) })];
+}
+
+// A process that only counts, until it is killed; it ends with this one.
+function busyProcess(): ChildProcess {
+  return fork('-e', [], { execArgv: ['-e', "process.on('disconnect', () => process.exit()); const spin = () => { const end = performance.now() + 50; while (performance.now() < end); setImmediate(spin); }; spin();"] });
+}
+
+/** Forward, backward and AdamW on one batch. */
+export async function trainingStep(engine: Engine, batch: PackedBatch): Promise<number> {
+  const { lossNats } = await engine.forwardBackward(batch, { kind: 'forward_kl', truncation: 'tail_bucket' }, batch.rows_R.length);
+  await engine.optimStep({ learningRate: 1e-6, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0, clip: 1 });
+  return lossNats;
+}
+
+/** The engine in this very process, where its native calls can be clocked. */
+export async function withEngine<T>({ modelDir, threads }: Setting, use: (engine: NativeEngine) => Promise<T>): Promise<T> {
+  const engine = await NativeEngine.open({ modelDir, threads });
+  try {
+    return await use(engine);
+  } finally {
+    await engine.close();
   }
-  const tokens = batch.tokens_N.length;
-  const value = tokens / median(seconds);
-  const limit = (tokens * productRate * 1e9) / stepFlops(config, batch);
-  return { name: 'train step', shape: `${SEQUENCES}x${LENGTH} tokens, half with loss`, value, unit: 'tok/s', limit, share: value / limit };
-}
-
-/** Multiply-adds of forward and both backward products, counted twice: layers on every token, head on rows with loss, causal attention (performance reference 4.4 a). */
-function stepFlops(config: ModelConfig, batch: PackedBatch): number {
-  const attention = config.hiddenSize * config.headDim * (2 * config.heads + 2 * config.kvHeads);
-  const layer = attention + 3 * config.hiddenSize * config.intermediateSize;
-  const tokens = batch.tokens_N.length;
-  const products = 6 * tokens * config.layers * layer + 6 * batch.rows_R.length * config.vocabSize * config.hiddenSize;
-  return products + 6 * tokens * config.layers * LENGTH * config.heads * config.headDim;
-}
-
-function distillBatch(vocabSize: number): PackedBatch {
-  const rows = Array.from({ length: SEQUENCES }, (_, s) => Array.from({ length: LENGTH / 2 }, (_, row) => s * LENGTH + LENGTH / 2 - 1 + row)).flat();
-  const id = (n: number): number => (n * 7919) % vocabSize;
-  return {
-    tokens_N: Int32Array.from({ length: SEQUENCES * LENGTH }, (_, n) => id(n)),
-    cuSeqlens_S1: Int32Array.from({ length: SEQUENCES + 1 }, (_, s) => s * LENGTH),
-    rows_R: Int32Array.from(rows),
-    weights_R: new Float32Array(rows.length).fill(1),
-    labels_R: Int32Array.from(rows, (row) => id(row + 1)),
-    targets: {
-      offsets_R1: Int32Array.from({ length: rows.length + 1 }, (_, r) => r * SUPPORT),
-      ids_E: Int32Array.from({ length: rows.length * SUPPORT }, (_, e) => (id(Math.floor(e / SUPPORT)) + (e % SUPPORT)) % vocabSize),
-      logProbs_E: new Float32Array(rows.length * SUPPORT).fill(Math.log(0.9 / SUPPORT)),
-      tail_R: new Float32Array(rows.length).fill(0.1),
-    },
-  };
 }

@@ -1,0 +1,66 @@
+import type { Engine } from '../../engine/engine.js';
+import { readModelConfig } from '../../model-files/config.js';
+import type { PackedBatch } from '../../tokens/batch.js';
+import { AppError } from '../../common/errors.js';
+import { distillBatch, logNormalLengths, paddedPlan, type LengthMix } from './batches.js';
+import type { Case, Setting } from './case.js';
+import { figure, type Figure } from './figure.js';
+import { median } from './median.js';
+import type { ShapeName } from './shapes.js';
+import { withEngine } from './train-step.js';
+import { secondsUntil } from './turns.js';
+
+const SEQUENCES = 16;
+const MICRO_BATCH = 8;
+/** Largest relative difference of the two losses: other rows in a product may change the order of a sum. */
+const SAME_LOSS = 1e-3;
+
+/** Both ways of laying sequences out have to give one loss. */
+class LossesDiffer extends AppError {
+  readonly code = 'bench.losses_differ';
+  readonly kind = 'bug';
+}
+
+/** Training on sequences end to end against sequences filled to the longest of their micro-batch, with the same rows of loss; a step less its AdamW, which is the same. */
+export function packedCase(model: ShapeName, layers: number, mix: LengthMix): Case {
+  const name = 'gate packed';
+  const shape = `${model} with ${layers} layers, ${SEQUENCES} sequences, micro-batches of ${MICRO_BATCH}`;
+  return { name, shape, model: { name: model, layers }, scope: 'standard', measure: (setting) => measurePacked(setting, { name, shape, mix }) };
+}
+
+async function measurePacked(setting: Setting, { name, shape, mix }: { name: string; shape: string; mix: LengthMix }): Promise<Figure[]> {
+  const { vocabSize } = await readModelConfig(setting.modelDir);
+  const lengths = logNormalLengths(mix, SEQUENCES);
+  const groups = Array.from({ length: SEQUENCES / MICRO_BATCH }, (_, g) => lengths.slice(g * MICRO_BATCH, (g + 1) * MICRO_BATCH));
+  const packed = groups.map((group) => distillBatch(vocabSize, { lengths: group }));
+  const padded = groups.map((group) => distillBatch(vocabSize, paddedPlan(group)));
+  const [packedSeconds, paddedSeconds]: number[][] = [[], []];
+  await withEngine(setting, async (engine) => {
+    checkSameLoss(await accumulate(engine, packed), await accumulate(engine, padded));
+    for (let round = 0; round < setting.rounds; round++) {
+      packedSeconds.push(await secondsUntil(() => accumulate(engine, packed)));
+      paddedSeconds.push(await secondsUntil(() => accumulate(engine, padded)));
+    }
+  });
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const filled = padded.reduce((sum, { tokens_N }) => sum + tokens_N.length, 0);
+  return [
+    figure({
+      name, shape: `${shape}, ${tokens} tokens, ${filled} with padding`,
+      value: tokens / median(packedSeconds), unit: 'tok/s', limit: tokens / median(paddedSeconds), goal: { atLeast: 1.6 },
+    }),
+  ];
+}
+
+/** @returns the loss summed over the micro-batches, nats. */
+async function accumulate(engine: Engine, batches: readonly PackedBatch[]): Promise<number> {
+  const rows = batches.reduce((sum, { rows_R }) => sum + rows_R.length, 0);
+  let lossNats = 0;
+  for (const batch of batches) lossNats += (await engine.forwardBackward(batch, { kind: 'forward_kl', truncation: 'tail_bucket' }, rows)).lossNats;
+  return lossNats;
+}
+
+function checkSameLoss(packed: number, padded: number): void {
+  if (Math.abs(packed - padded) <= SAME_LOSS * Math.abs(padded)) return;
+  throw new LossesDiffer(`the loss is ${packed} nats packed and ${padded} nats padded; padding must change nothing`);
+}
