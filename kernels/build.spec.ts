@@ -19,9 +19,10 @@ let dir: string;
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'kernels-'));
-  for (const name of ['core', 'ops', 'binding']) mkdirSync(join(dir, name));
+  for (const name of ['core', 'ops', 'binding', 'bench']) mkdirSync(join(dir, name));
   writeFileSync(join(dir, 'core', 'answer.h'), '#define ANSWER 41\n');
   writeFileSync(join(dir, 'binding', 'module.cpp'), source);
+  writeFileSync(join(dir, 'bench', 'probe.cpp'), 'int probe() { return 1; }\n');
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -31,10 +32,10 @@ async function build(): Promise<{ log: string[]; paths: string[] }> {
 }
 
 describe('buildKernels', () => {
-  it('builds both libraries once, and again only what a changed header concerns', async () => {
+  it('builds both libraries and the probes once, and again only what a changed header concerns', async () => {
     const first = await build();
-    expect(first.paths).toEqual(['avx512', 'avx2'].map((library) => join(dir, 'build', `limbeck_kernels_${library}.node`)));
-    expect(first.log).toHaveLength(4);
+    expect(first.paths).toEqual(['limbeck_kernels_avx512', 'limbeck_kernels_avx2', 'limbeck_bench'].map((library) => join(dir, 'build', `${library}.node`)));
+    expect(first.log).toHaveLength(6);
     expect(createRequire(import.meta.url)(first.paths[1])).toEqual({ answer: 41 });
 
     expect((await build()).log).toEqual([]);

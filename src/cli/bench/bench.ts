@@ -20,11 +20,12 @@ interface BenchOptions {
   readonly json?: string;
   readonly only?: string;
   readonly full: boolean;
+  readonly trial: boolean;
   readonly rounds: number;
 }
 
-/** Each buffer of the memory probes: several times a last cache. */
-const BUFFER_BYTES = 256 * 2 ** 20;
+/** Each buffer of the memory probes: several times a last cache, except where the figures say nothing anyway. */
+const BUFFER_BYTES = { standard: 256 * 2 ** 20, full: 256 * 2 ** 20, trial: 2 ** 20 } as const;
 
 /** `bench`: each figure beside the machine's own limit, measured in the same run. */
 export function addBenchCommand(program: Command): void {
@@ -34,6 +35,7 @@ export function addBenchCommand(program: Command): void {
     .option('--json <file>', 'also write the figures as JSON into the file')
     .option('--only <word>', 'engine: rows whose name or shape contains the word')
     .option('--full', 'engine: every model, length and batch size (hours) instead of the gates and a choice', false)
+    .option('--trial', 'engine: every measurement at a size that says nothing, to see that it runs (seconds)', false)
     .option('--rounds <n>', 'engine: turns of ours and the limit; a ratio is that of their medians', positiveInteger, 5)
     .description("measure the engine beside the machine's own limits, or the service beside plain pg")
     .action(async (part: 'engine' | 'service', options: BenchOptions) => {
@@ -50,8 +52,9 @@ async function report(figures: readonly Figure[], json: string | undefined): Pro
 }
 
 async function measureEngine(options: BenchOptions): Promise<{ figures: Figure[]; failures: string[] }> {
-  const cases = chosen(CASES, options);
-  if (cases.length === 0) throw new ArgumentInvalid(`no row contains "${options.only}"; there are ${[...new Set(CASES.map(({ name }) => name))].join('; ')}`);
+  const scope = options.trial ? 'trial' : options.full ? 'full' : 'standard';
+  const cases = chosen(CASES, { ...options, scope });
+  if (cases.length === 0) throw new ArgumentInvalid(`no row of this scope contains "${options.only}"; there are ${[...new Set(chosen(CASES, { scope }).map(({ name }) => name))].join('; ')}`);
   const models = new RandomModels();
   const figures: Figure[] = [];
   const failures: string[] = [];
@@ -59,7 +62,7 @@ async function measureEngine(options: BenchOptions): Promise<{ figures: Figure[]
     for (const entry of cases) {
       sayAside(`measuring ${titleOf(entry)}`);
       try {
-        figures.push(...(await measureCase(entry, { threads: availableParallelism(), rounds: options.rounds, modelDir: await models.dirOf(entry), bufferBytes: BUFFER_BYTES })));
+        figures.push(...(await measureCase(entry, { threads: availableParallelism(), rounds: options.rounds, modelDir: await models.dirOf(entry), bufferBytes: BUFFER_BYTES[scope] })));
       } catch (error) {
         if (!(error instanceof CaseFailed)) throw error;
         sayAside(error.message);

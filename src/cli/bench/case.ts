@@ -17,16 +17,23 @@ export interface Setting {
   readonly bufferBytes: number;
 }
 
+/** `standard`: part of every run; `full`: of the whole table only; `trial`: every measurement at a size that says nothing, to see that it runs. */
+export type Scope = 'standard' | 'full' | 'trial';
+
+/** The student whose random weights a case needs; of fewer layers, where `layers` says so. */
+export interface CaseModel {
+  readonly name: ShapeName;
+  readonly layers?: number;
+}
+
 /** Figures that are measured together, in a process of their own: nothing else's memory, threads or crash is in them. */
 export interface Case {
   /** What the rows begin with; rows that a goal of the project judges begin with "gate". */
   readonly name: string;
   /** Sizes, as the rows say them. With the name unique. */
   readonly shape: string;
-  /** The student whose random weights it needs; of some fewer layers, where `layers` says so. */
-  readonly model?: { readonly name: ShapeName; readonly layers?: number };
-  /** `standard`: part of every run; `full`: of the whole table only. */
-  readonly scope: 'standard' | 'full';
+  readonly model?: CaseModel;
+  readonly scope: Scope;
   readonly measure: (setting: Setting) => Figure[] | Promise<Figure[]>;
 }
 
@@ -35,7 +42,8 @@ export function titleOf({ name, shape }: Pick<Case, 'name' | 'shape'>): string {
   return `${name}, ${shape}`;
 }
 
-/** Cases of the run: those of its scope whose title contains `only`. */
-export function chosen(cases: readonly Case[], { full, only = '' }: { readonly full: boolean; readonly only?: string }): Case[] {
-  return cases.filter((entry) => (full || entry.scope === 'standard') && titleOf(entry).includes(only));
+/** Cases of a run: those of its scope (the whole table contains the standard one) whose title contains `only`. */
+export function chosen(cases: readonly Case[], { scope, only = '' }: { readonly scope: Scope; readonly only?: string }): Case[] {
+  const scopes: readonly Scope[] = scope === 'full' ? ['standard', 'full'] : [scope];
+  return cases.filter((entry) => scopes.includes(entry.scope) && titleOf(entry).includes(only));
 }

@@ -3,7 +3,7 @@ import type { Case } from './case.js';
 import { continuousCase } from './continuous.js';
 import { decodeCase } from './decode.js';
 import { headCase, headMemoryCase } from './head.js';
-import { machineLimits, onednnLimits } from './limits.js';
+import { machineCase, onednnLimits } from './limits.js';
 import { linearCase } from './linear.js';
 import { adamwCase, attentionCase, elementwiseCase } from './operations.js';
 import { packedCase } from './packed.js';
@@ -19,7 +19,7 @@ function even(sequences: number, length: number): StepPlan {
 }
 
 /** Everything that can be measured, in the order of the table. Only the gates and a modest choice beside them are part of every run. */
-export const CASES: readonly Case[] = [machineLimits, ...operationCases(), ...stepCases(), ...decodeCases()];
+export const CASES: readonly Case[] = [machineCase('registers and memory', 'standard'), ...operationCases(), ...stepCases(), ...decodeCases(), ...trialCases()];
 
 function operationCases(): Case[] {
   return [
@@ -36,8 +36,8 @@ function operationCases(): Case[] {
     headCase('smollm2-135m', 2048, 'standard'),
     headCase('qwen3-0.6b', 512, 'standard'),
     headCase('qwen3-0.6b', 8192, 'full'),
-    headMemoryCase('qwen3-0.6b', 8192),
-    adamwCase(32e6),
+    headMemoryCase('qwen3-0.6b', 8192, 'standard'),
+    adamwCase(32e6, 'standard'),
   ];
 }
 
@@ -50,8 +50,8 @@ function stepCases(): Case[] {
     trainStepCase('smollm2-360m', even(1, 512), STEP),
     ...[256, 1024, 2048].map((length) => trainStepCase('smollm2-135m', even(4096 / length, length), STEP)),
     trainStepCase('smollm2-135m', { lengths: logNormalLengths(mix, 7), text: 'log-normal mix of 7 sequences' }, STEP),
-    contentionCase('smollm2-135m', even(4, 512)),
-    packedCase('smollm2-135m', 6, { median: 96, sigma: 0.8, least: 16, most: 512 }),
+    contentionCase('smollm2-135m', even(4, 512), 'full'),
+    packedCase({ name: 'smollm2-135m', layers: 6 }, { median: 96, sigma: 0.8, least: 16, most: 512 }, 'standard'),
   ];
 }
 
@@ -62,6 +62,25 @@ function decodeCases(): Case[] {
     decodeCase('smollm2-135m', { batch: 32, contexts: short }, { name: 'gate decode', scope: 'standard' }),
     ...[1, 8].map((batch) => decodeCase('smollm2-135m', { batch, contexts: short }, { name: 'decode', scope: 'standard' })),
     ...STUDENTS.flatMap((model) => [1, 8, 32].map((batch) => decodeCase(model, { batch, contexts: all }, { name: 'decode', scope: 'full' }))),
-    continuousCase('smollm2-135m', 6, { median: 16, sigma: 1, least: 4, most: 128 }),
+    continuousCase({ name: 'smollm2-135m', layers: 6 }, { median: 16, sigma: 1, least: 4, most: 128 }, 'standard'),
+  ];
+}
+
+function trialCases(): Case[] {
+  const scope = 'trial';
+  return [
+    machineCase('trial', scope),
+    onednnLimits('trial', 64, scope),
+    linearCase(['trial'], 64, scope),
+    attentionCase('trial', { sequences: 2, length: 32 }, scope),
+    elementwiseCase('trial', 64, scope),
+    headCase('trial', 64, scope),
+    headMemoryCase('trial', 64, scope),
+    adamwCase(1e4, scope),
+    trainStepCase('trial', even(2, 32), { name: 'gate train step', scope }),
+    contentionCase('trial', even(2, 32), scope),
+    packedCase({ name: 'trial', layers: 1 }, { median: 16, sigma: 0.8, least: 4, most: 64 }, scope),
+    decodeCase('trial', { batch: 2, contexts: [64] }, { name: 'gate decode', scope }),
+    continuousCase({ name: 'trial', layers: 1 }, { median: 8, sigma: 1, least: 2, most: 32 }, scope),
   ];
 }

@@ -2,11 +2,10 @@ import { drawUniform } from '../../common/philox.js';
 import type { Completion, Engine, RandomKey, SamplePrompt } from '../../engine/engine.js';
 import { readModelConfig } from '../../model-files/config.js';
 import { logNormalLengths, type LengthMix } from './batches.js';
-import type { Case, Setting } from './case.js';
+import type { Case, CaseModel, Scope, Setting } from './case.js';
 import { completions, promptIds } from './decode.js';
 import { figure, type Figure } from './figure.js';
 import { median } from './median.js';
-import type { ShapeName } from './shapes.js';
 import { withEngine } from './train-step.js';
 import { secondsUntil } from './turns.js';
 
@@ -22,10 +21,10 @@ const STOP_SHARE = 1 / 32;
  * because of the random keys: an id below the stop ids' share of the mass is drawn where the uniform number is below that share, so keys are taken whose
  * first such number comes where the wanted length has it.
  */
-export function continuousCase(model: ShapeName, layers: number, mix: LengthMix): Case {
+export function continuousCase(model: CaseModel, mix: LengthMix, scope: Scope): Case {
   const name = 'gate continuous';
-  const shape = `${model} with ${layers} layers, ${SEQUENCES} sequences in ${GROUP} slots`;
-  return { name, shape, model: { name: model, layers }, scope: 'standard', measure: (setting) => measureContinuous(setting, { name, shape, mix }) };
+  const shape = `${model.name} with ${model.layers} layers, ${SEQUENCES} sequences in ${GROUP} slots`;
+  return { name, shape, model, scope, measure: (setting) => measureContinuous(setting, { name, shape, mix }) };
 }
 
 async function measureContinuous(setting: Setting, { name, shape, mix }: { name: string; shape: string; mix: LengthMix }): Promise<Figure[]> {

@@ -3,7 +3,7 @@ import { LOSS_CODES, type Kernels } from '../../../kernels/binding/kernels.js';
 import type { PackedTargets } from '../../tokens/batch.js';
 import { ROW_METRICS } from '../../tokens/loss.js';
 import { distillBatch } from './batches.js';
-import type { Case, Setting } from './case.js';
+import type { Case, Scope, Setting } from './case.js';
 import { figure, type Figure } from './figure.js';
 import { linearWorks } from './linear.js';
 import { createProduct } from './onednn.js';
@@ -13,7 +13,7 @@ import { Tensors } from './tensors.js';
 import { mediansInTurns } from './turns.js';
 
 /** Head, loss and gradients against the three bare products of the same sizes: the faster of oneDNN and our own, each. */
-export function headCase(model: ShapeName, rows: number, scope: Case['scope']): Case {
+export function headCase(model: ShapeName, rows: number, scope: Scope): Case {
   const shape = `${model}: ${rows} rows, ${SHAPES[model].vocabSize} ids, width ${SHAPES[model].hiddenSize}`;
   return { name: 'gate head', shape, scope, measure: (setting) => [headAgainstProducts(setting, { model, rows, shape })] };
 }
@@ -33,13 +33,13 @@ function headAgainstProducts({ kernels, probes, rounds }: Setting, { model, rows
 }
 
 /** Memory that head, loss and gradients take beside their operands and results, against the tensor of float32 logits that they never make. */
-export function headMemoryCase(model: ShapeName, rows: number): Case {
+export function headMemoryCase(model: ShapeName, rows: number, scope: Scope): Case {
   const { vocabSize, hiddenSize } = SHAPES[model];
   const shape = `${rows} rows, ${vocabSize} ids, width ${hiddenSize}`;
   return {
     name: 'gate head memory',
     shape,
-    scope: 'standard',
+    scope,
     measure: ({ kernels }) => {
       const tensors = new Tensors(kernels);
       const work = headWork(kernels, tensors, { model, rows });

@@ -1,4 +1,4 @@
-import type { Case, Setting } from './case.js';
+import type { Case, Scope, Setting } from './case.js';
 import { figure, type Figure } from './figure.js';
 import { bestRate } from './onednn.js';
 import { SHAPES, type ShapeName } from './shapes.js';
@@ -19,25 +19,24 @@ export function mixedRate({ probes, bufferBytes }: Setting): number {
 }
 
 /** What this machine can do at all. */
-export const machineLimits: Case = {
-  name: 'limit',
-  shape: 'all threads',
-  scope: 'standard',
-  measure: (setting) => {
-    const peak = setting.probes.registerPeak() / 1e9;
-    const read = readRate(setting) / 1e9;
-    const mixed = mixedRate(setting) / 1e9;
-    const buffer = `${setting.bufferBytes / 2 ** 20} MiB a stream`;
-    return [
-      figure({ name: 'limit register peak', shape: setting.probes.peakInstructions, value: peak, unit: 'GFLOP/s', limit: peak }),
-      figure({ name: 'limit memory read', shape: buffer, value: read, unit: 'GB/s', limit: Math.max(read, mixed) }),
-      figure({ name: 'limit memory mixed', shape: `${buffer}, two read and one written`, value: mixed, unit: 'GB/s', limit: Math.max(read, mixed) }),
-    ];
-  },
-};
+export function machineCase(shape: string, scope: Scope): Case {
+  return { name: 'limit machine', shape, scope, measure: measureMachine };
+}
+
+function measureMachine(setting: Setting): Figure[] {
+  const peak = setting.probes.registerPeak() / 1e9;
+  const read = readRate(setting) / 1e9;
+  const mixed = mixedRate(setting) / 1e9;
+  const buffer = `${setting.bufferBytes / 2 ** 20} MiB a stream`;
+  return [
+    figure({ name: 'limit register peak', shape: setting.probes.peakInstructions, value: peak, unit: 'GFLOP/s', limit: peak }),
+    figure({ name: 'limit memory read', shape: buffer, value: read, unit: 'GB/s', limit: Math.max(read, mixed) }),
+    figure({ name: 'limit memory mixed', shape: `${buffer}, two read and one written`, value: mixed, unit: 'GB/s', limit: Math.max(read, mixed) }),
+  ];
+}
 
 /** oneDNN on the three products of every linear layer of a block, plain and packed, beside what the registers can do. */
-export function onednnLimits(model: ShapeName, rows: number, scope: Case['scope']): Case {
+export function onednnLimits(model: ShapeName, rows: number, scope: Scope): Case {
   const name = 'limit oneDNN';
   return {
     name,

@@ -1,5 +1,5 @@
 import type { Kernels, Tensor } from '../../../kernels/binding/kernels.js';
-import type { Case, Setting } from './case.js';
+import type { Case, Scope, Setting } from './case.js';
 import { figure, type Figure } from './figure.js';
 import { PRODUCT_NAMES } from './limits.js';
 import { createProduct } from './onednn.js';
@@ -10,7 +10,7 @@ import { Tensors } from './tensors.js';
 import { mediansInTurns } from './turns.js';
 
 /** The three products of every linear layer of the students against oneDNN as it comes (plain operands), and their geometric mean. */
-export function linearCase(models: readonly ShapeName[], rows: number, scope: Case['scope']): Case {
+export function linearCase(models: readonly ShapeName[], rows: number, scope: Scope): Case {
   const shape = `${rows} rows`;
   return {
     name: 'gate linear',

@@ -1,6 +1,6 @@
 import type { Kernels } from '../../../kernels/binding/kernels.js';
 import type { ModelConfig } from '../../model-files/config.js';
-import type { Case, Setting } from './case.js';
+import type { Case, Scope, Setting } from './case.js';
 import { figure, type Figure } from './figure.js';
 import { mixedRate } from './limits.js';
 import { median } from './median.js';
@@ -17,7 +17,7 @@ interface Stream {
 }
 
 /** The operations between the products, beside the bandwidth of mixed reads and writes; gradients and additions in place count as read and written. */
-export function elementwiseCase(model: ShapeName, rows: number, scope: Case['scope']): Case {
+export function elementwiseCase(model: ShapeName, rows: number, scope: Scope): Case {
   return {
     name: 'rms_norm, rope, swiglu',
     shape: `${model}, ${rows} rows`,
@@ -66,7 +66,7 @@ function ropeAndGateStreams(kernels: Kernels, tensors: Tensors, { heads, kvHeads
 }
 
 /** Attention of one layer on packed sequences, beside what the registers can do. Work counts as in the step's roofline: a third of it forward. */
-export function attentionCase(model: ShapeName, { sequences, length }: { readonly sequences: number; readonly length: number }, scope: Case['scope']): Case {
+export function attentionCase(model: ShapeName, { sequences, length }: { readonly sequences: number; readonly length: number }, scope: Scope): Case {
   const shape = `${model}, ${sequences}x${length} tokens`;
   return {
     name: 'attention',
@@ -103,9 +103,9 @@ function attentionWorks(kernels: Kernels, tensors: Tensors, { heads, kvHeads, he
 const ADAMW_BYTES = 4 * 4 + 4 * 4 + 2;
 
 /** AdamW on a parameter far larger than the caches, beside mixed bandwidth. */
-export function adamwCase(parameters: number): Case {
+export function adamwCase(parameters: number, scope: Scope): Case {
   const shape = `${parameters / 1e6} M parameters, ${ADAMW_BYTES} bytes each`;
-  return { name: 'gate adamw', shape, scope: 'standard', measure: (setting) => measureAdamw(setting, { parameters, shape }) };
+  return { name: 'gate adamw', shape, scope, measure: (setting) => measureAdamw(setting, { parameters, shape }) };
 }
 
 function measureAdamw(setting: Setting, { parameters, shape }: { parameters: number; shape: string }): Figure[] {

@@ -3,10 +3,9 @@ import { readModelConfig } from '../../model-files/config.js';
 import type { PackedBatch } from '../../tokens/batch.js';
 import { AppError } from '../../common/errors.js';
 import { distillBatch, logNormalLengths, paddedPlan, type LengthMix } from './batches.js';
-import type { Case, Setting } from './case.js';
+import type { Case, CaseModel, Scope, Setting } from './case.js';
 import { figure, type Figure } from './figure.js';
 import { median } from './median.js';
-import type { ShapeName } from './shapes.js';
 import { withEngine } from './train-step.js';
 import { secondsUntil } from './turns.js';
 
@@ -22,10 +21,10 @@ class LossesDiffer extends AppError {
 }
 
 /** Training on sequences end to end against sequences filled to the longest of their micro-batch, with the same rows of loss; a step less its AdamW, which is the same. */
-export function packedCase(model: ShapeName, layers: number, mix: LengthMix): Case {
+export function packedCase(model: CaseModel, mix: LengthMix, scope: Scope): Case {
   const name = 'gate packed';
-  const shape = `${model} with ${layers} layers, ${SEQUENCES} sequences, micro-batches of ${MICRO_BATCH}`;
-  return { name, shape, model: { name: model, layers }, scope: 'standard', measure: (setting) => measurePacked(setting, { name, shape, mix }) };
+  const shape = `${model.name} with ${model.layers} layers, ${SEQUENCES} sequences, micro-batches of ${MICRO_BATCH}`;
+  return { name, shape, model, scope, measure: (setting) => measurePacked(setting, { name, shape, mix }) };
 }
 
 async function measurePacked(setting: Setting, { name, shape, mix }: { name: string; shape: string; mix: LengthMix }): Promise<Figure[]> {

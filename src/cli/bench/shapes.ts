@@ -14,6 +14,8 @@ export const SHAPES = {
     ...COMMON, architecture: 'qwen3', vocabSize: 151936, hiddenSize: 1024, intermediateSize: 3072, layers: 28, heads: 16, kvHeads: 8, headDim: 128, rmsNormEps: 1e-6,
     ropeTheta: 1000000, maxPositions: 40960,
   },
+  /** Of no model: to see in seconds that every measurement runs. */
+  trial: { ...SMOLLM2, vocabSize: 512, hiddenSize: 64, intermediateSize: 128, layers: 2, heads: 4, kvHeads: 2, headDim: 16 },
 } as const satisfies Record<string, ModelConfig>;
 
 export type ShapeName = keyof typeof SHAPES;

@@ -4,7 +4,7 @@ import type { Engine } from '../../engine/engine.js';
 import { readModelConfig } from '../../model-files/config.js';
 import type { PackedBatch } from '../../tokens/batch.js';
 import { distillBatch } from './batches.js';
-import type { Case, Setting } from './case.js';
+import type { Case, Scope, Setting } from './case.js';
 import { figure, type Figure } from './figure.js';
 import { median } from './median.js';
 import { clockNativeCalls } from './native-time.js';
@@ -53,10 +53,10 @@ async function measureTrainStep(setting: Setting, { lengths, name, shape }: { le
 }
 
 /** The same step while another process keeps one core busy, against the step alone. */
-export function contentionCase(model: ShapeName, plan: StepPlan): Case {
+export function contentionCase(model: ShapeName, plan: StepPlan, scope: Scope): Case {
   const shape = `${model}, ${plan.text}`;
   const name = 'train step beside a busy core (limit: alone)';
-  return { name, shape, model: { name: model }, scope: 'full', measure: (setting) => measureContention(setting, { lengths: plan.lengths, name, shape }) };
+  return { name, shape, model: { name: model }, scope, measure: (setting) => measureContention(setting, { lengths: plan.lengths, name, shape }) };
 }
 
 async function measureContention(setting: Setting, { lengths, name, shape }: { lengths: readonly number[]; name: string; shape: string }): Promise<Figure[]> {
