@@ -1,11 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { Argument, type Command, InvalidArgumentError } from 'commander';
 import { AppError } from '../../common/errors.js';
 import { ArgumentInvalid } from '../failure.js';
 import { chosen, titleOf } from './case.js';
 import { CASES } from './cases.js';
 import { figureTable, type Figure } from './figure.js';
+import { measureIdleTeacher } from './idle-teacher.js';
 import { CaseFailed, measureCase } from './measuring-process.js';
 import { RandomModels } from './random-models.js';
 import { measureService } from './service/service.js';
@@ -22,6 +24,7 @@ interface BenchOptions {
   readonly full: boolean;
   readonly trial: boolean;
   readonly rounds: number;
+  readonly model: string;
 }
 
 /** Each buffer of the memory probes: several times a last cache, except where the figures say nothing anyway. */
@@ -31,15 +34,17 @@ const BUFFER_BYTES = { standard: 256 * 2 ** 20, full: 256 * 2 ** 20, trial: 2 **
 export function addBenchCommand(program: Command): void {
   program
     .command('bench')
-    .addArgument(new Argument('[part]', 'what to measure').choices(['engine', 'service']).default('engine'))
+    .addArgument(new Argument('[part]', 'what to measure').choices(['engine', 'service', 'teacher']).default('engine'))
     .option('--json <file>', 'also write the figures as JSON into the file')
     .option('--only <word>', 'engine: rows whose name or shape contains the word')
     .option('--full', 'engine: every model, length and batch size (hours) instead of the gates and a choice', false)
     .option('--trial', 'engine: every measurement at a size that says nothing, to see that it runs (seconds)', false)
     .option('--rounds <n>', 'engine: turns of ours and the limit; a ratio is that of their medians', positiveInteger, 5)
-    .description("measure the engine beside the machine's own limits, or the service beside plain pg")
-    .action(async (part: 'engine' | 'service', options: BenchOptions) => {
+    .option('--model <dir>', 'teacher: a Hugging Face directory with its tokenizer', join('.limbeck', 'demo', 'smollm2-135m-instruct'))
+    .description("measure the engine beside the machine's own limits, the service beside plain pg, or decoding beside an idle teacher")
+    .action(async (part: 'engine' | 'service' | 'teacher', options: BenchOptions) => {
       if (part === 'service') return report(await measureService(sayAside), options.json);
+      if (part === 'teacher') return report(await measureIdleTeacher(options.model), options.json);
       const { figures, failures } = await measureEngine(options);
       await report(figures, options.json);
       if (failures.length > 0) throw new RowsMissing(`not measured:\n${failures.join('\n')}`);

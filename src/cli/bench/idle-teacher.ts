@@ -1,4 +1,8 @@
+import { existsSync } from 'node:fs';
 import type { Engine } from '../../engine/engine.js';
+import { ArgumentInvalid } from '../failure.js';
+import { openStudentEngine } from '../job.js';
+import { humanProgress } from '../progress.js';
 import { startTeacherProcess } from '../teacher-process.js';
 import type { Figure } from './figure.js';
 import { median } from './median.js';
@@ -12,7 +16,17 @@ const NEW_TOKENS = 64;
  * Decode with a teacher server alive but idle, against the engine alone. The two are taken in turns on one server, which SIGSTOP takes away and SIGCONT brings back, so
  * that drift of the machine falls on both; a stopped process can use no core.
  */
-export async function measureDecode(engine: Engine, modelDir: string): Promise<Figure[]> {
+export async function measureIdleTeacher(modelDir: string): Promise<Figure[]> {
+  if (!existsSync(modelDir)) throw new ArgumentInvalid(`there is no model at ${modelDir}; run the demo once, or name a directory with --model`);
+  const engine = await openStudentEngine(modelDir, humanProgress());
+  try {
+    return [await besideIdleTeacher(engine, modelDir)];
+  } finally {
+    await engine.close();
+  }
+}
+
+async function besideIdleTeacher(engine: Engine, modelDir: string): Promise<Figure> {
   const teacher = await startTeacherProcess({ modelDir, port: 0 });
   const alone: number[] = [];
   const beside: number[] = [];
@@ -31,9 +45,7 @@ export async function measureDecode(engine: Engine, modelDir: string): Promise<F
   const step = (seconds: readonly number[]): number => (1000 * median(seconds)) / NEW_TOKENS;
   const shape = `${SLOTS} sequences, context ${PROMPT_TOKENS} to ${PROMPT_TOKENS + NEW_TOKENS}`;
   const ratio = step(beside) / step(alone);
-  return [
-    { name: 'decode step beside an idle teacher (limit: alone)', shape, value: step(beside), unit: 'ms', limit: step(alone), share: ratio },
-  ];
+  return { name: 'decode step beside an idle teacher (limit: alone)', shape, value: step(beside), unit: 'ms', limit: step(alone), share: ratio };
 }
 
 /** Seconds of one request that writes exactly `NEW_TOKENS` ids a sequence: no id stops it. */
