@@ -123,6 +123,7 @@ const tasks = {
     ['node', '.dependency-cruiser.cjs'],
   ],
   bench: [[...node, 'dist/src/main.cli.js', 'bench']],
+  'bench:peers': [[...node, 'dist/src/main.cli.js', 'bench-peers']],
   migrate: [[...node, 'dist/src/main.cli.js', 'migrate']],
   dev: [['npx', 'nest', 'build', '--watch']],
 };

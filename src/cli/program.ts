@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { addBenchCommand } from './bench/bench.js';
+import { addPeersCommand } from './bench/peers/peers.js';
 import { addDemoCommand } from './demo/demo.js';
 import { addDistillCommand } from './distill.js';
 import { addFileCommands } from './files.js';
@@ -26,6 +27,7 @@ export function buildProgram(): Command {
   addFileCommands(program);
   addJobCommands(program);
   addBenchCommand(program);
+  addPeersCommand(program);
   addStudyCommands(program);
   return program;
 }

@@ -1,0 +1,137 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { compete, curveFigure, curveTable, memoryFigure, rateFigure, type Contestant, type PeerFigure, type Result, type Schedule } from './contest.js';
+import { EngineSide, type Generation } from './engine-side.js';
+import { run, type PeerEnvironment } from './environment.js';
+import { PeerProcess } from './peer-process.js';
+import { fastestSetting, settingText, threadSettings, threadVariables, type ThreadSetting } from './threads.js';
+import { OPTIMIZER, STEP, SUPPORT, type Workload } from './workload.js';
+
+/** What a comparison needs. */
+export interface PartContext {
+  readonly workload: Workload;
+  readonly environment: PeerEnvironment;
+  /** Milliseconds that never go back. */
+  readonly clock: () => number;
+  readonly say: (line: string) => void;
+}
+
+/** The first steps are not timed, but they are on the loss curve. */
+const TRAINING: Schedule = { warmUps: 2, rounds: 8 };
+const GENERATING: Schedule = { warmUps: 1, rounds: 5 };
+const BATCHES = [32, 8, 1];
+const REQUEST = { promptTokens: 32, newTokens: 64 } as const;
+
+const PARTS = { trl: compareTrl, pytorch: comparePyTorch, compile: compareCompiled, generate: compareGenerate, 'llama.cpp': compareLlama };
+export type PartName = keyof typeof PARTS;
+export const PART_NAMES = Object.keys(PARTS) as PartName[];
+
+/** One comparison on one workload. */
+export function runPart(part: PartName, context: PartContext): Promise<PeerFigure[]> {
+  return PARTS[part](context);
+}
+
+async function compareTrl(context: PartContext): Promise<PeerFigure[]> {
+  const setting = await tuned(context, (chosen) => openTrl(context, chosen, 1));
+  return trainingFigures(context, 'train step with the teacher', await contest(context, TRAINING, [() => EngineSide.trainerWithTeacher(context.workload), () => openTrl(context, setting, STEP.sequences)]));
+}
+
+async function comparePyTorch(context: PartContext): Promise<PeerFigure[]> {
+  const setting = await tuned(context, (chosen) => openLoop(context, chosen, { sequences: 1, compile: false }));
+  return trainingFigures(context, 'train step on stored targets', await contest(context, TRAINING, [() => EngineSide.trainer(context.workload), () => openLoop(context, setting, { sequences: STEP.sequences, compile: false })]));
+}
+
+// Compiling takes about a minute, so the loop's own setting is found without it.
+async function compareCompiled(context: PartContext): Promise<PeerFigure[]> {
+  const setting = await tuned(context, (chosen) => openLoop(context, chosen, { sequences: 1, compile: false }));
+  return trainingFigures(context, 'train step on stored targets', await contest(context, TRAINING, [() => EngineSide.trainer(context.workload), () => openLoop(context, setting, { sequences: STEP.sequences, compile: true })]));
+}
+
+async function compareGenerate(context: PartContext): Promise<PeerFigure[]> {
+  const figures: PeerFigure[] = [];
+  for (const batch of BATCHES) {
+    const generation = { ...REQUEST, batch };
+    const setting = await tuned(context, (chosen) => openGenerate(context, chosen, { ...generation, newTokens: 16 }));
+    const results = await contest(context, GENERATING, [() => EngineSide.generator(context.workload, generation), () => openGenerate(context, setting, generation)]);
+    figures.push(rateFigure(generationName(context, generation), results, { amount: batch * generation.newTokens, unit: 'new tok' }));
+  }
+  return figures;
+}
+
+async function compareLlama(context: PartContext): Promise<PeerFigure[]> {
+  const generation = { ...REQUEST, batch: 1 };
+  const gguf = await bf16Gguf(context);
+  const setting = await tuned(context, (chosen) => openLlama(context, chosen, { gguf, generation }));
+  const results = await contest(context, GENERATING, [() => EngineSide.generator(context.workload, generation), () => openLlama(context, setting, { gguf, generation })]);
+  return [rateFigure(generationName(context, generation), results, { amount: generation.newTokens, unit: 'new tok' })];
+}
+
+async function tuned({ clock, say }: PartContext, open: (setting: ThreadSetting) => Promise<PeerProcess>): Promise<ThreadSetting> {
+  let peer = '';
+  const setting = await fastestSetting(threadSettings(), async (chosen) => {
+    const side = await open(chosen);
+    peer = side.name;
+    return side;
+  }, clock);
+  say(`${peer}: fastest with ${settingText(setting)}`);
+  return setting;
+}
+
+/** Opens both sides, lets them compete and closes them. */
+async function contest({ clock }: PartContext, schedule: Schedule, open: readonly [ours: () => Promise<Contestant>, theirs: () => Promise<Contestant>]): Promise<[Result, Result]> {
+  const sides: Contestant[] = [];
+  try {
+    for (const side of open) sides.push(await side());
+    return await compete([sides[0], sides[1]], schedule, clock);
+  } finally {
+    for (const side of sides) await side.close();
+  }
+}
+
+function trainingFigures({ workload, say }: PartContext, name: string, results: readonly [Result, Result]): PeerFigure[] {
+  const { sequences, length, promptTokens } = STEP;
+  const title = `${name}, ${workload.shape}, ${sequences}x${length} tokens`;
+  say(`losses of ${title}\n${curveTable(results)}`);
+  return [
+    rateFigure(title, results, { amount: sequences * length, unit: 'tok' }),
+    rateFigure(title, results, { amount: sequences * (length - promptTokens), unit: 'tok with loss' }),
+    memoryFigure(`peak memory of ${title}`, results),
+    curveFigure(`loss of ${title}`, results),
+  ];
+}
+
+function generationName({ workload }: PartContext, { batch, promptTokens, newTokens }: Generation): string {
+  return `generation, ${workload.shape}, batch ${batch}, ${promptTokens} + ${newTokens} tokens`;
+}
+
+function openTrl(context: PartContext, setting: ThreadSetting, sequences: number): Promise<PeerProcess> {
+  const { studentDir, teacherDir, files } = context.workload;
+  return openScript(context, setting, ['train_trl.py', { ...STEP, sequences, studentDir, teacherDir, tokens: files.tokens, optimizer: OPTIMIZER, steps: TRAINING.warmUps + TRAINING.rounds, endId: 2 }]);
+}
+
+function openLoop(context: PartContext, setting: ThreadSetting, { sequences, compile }: { readonly sequences: number; readonly compile: boolean }): Promise<PeerProcess> {
+  const { studentDir, files } = context.workload;
+  return openScript(context, setting, ['train_plain.py', { ...STEP, ...files, sequences, compile, studentDir, support: SUPPORT, optimizer: OPTIMIZER }]);
+}
+
+function openGenerate(context: PartContext, setting: ThreadSetting, { batch, promptTokens, newTokens }: Generation): Promise<PeerProcess> {
+  const { studentDir, files } = context.workload;
+  return openScript(context, setting, ['generate.py', { studentDir, tokens: files.tokens, length: STEP.length, sequences: batch, promptTokens, newTokens }]);
+}
+
+function openScript({ environment }: PartContext, setting: ThreadSetting, [script, values]: readonly [string, object]): Promise<PeerProcess> {
+  return PeerProcess.start({ command: [environment.python, environment.script(script), JSON.stringify(values)], variables: threadVariables(setting) });
+}
+
+function openLlama({ workload, environment }: PartContext, setting: ThreadSetting, { gguf, generation }: { readonly gguf: string; readonly generation: Generation }): Promise<PeerProcess> {
+  const values = { ...environment.llama, ...generation, gguf, tokens: workload.files.tokens, threads: setting.threads };
+  return PeerProcess.start({ command: [process.execPath, environment.script('llama.mjs'), JSON.stringify(values)], variables: threadVariables(setting) });
+}
+
+async function bf16Gguf({ workload, environment, say }: PartContext): Promise<string> {
+  const file = join(workload.studentDir, '..', 'student.gguf');
+  if (existsSync(file)) return file;
+  say(`peers: writing ${file}`);
+  await run([environment.python, environment.script('write_gguf.py'), workload.studentDir, file], '.');
+  return file;
+}

@@ -1,0 +1,45 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Option, type Command } from 'commander';
+import { SHAPES, type ShapeName } from '../shapes.js';
+import { peerTable, type PeerFigure } from './contest.js';
+import { installPeers } from './environment.js';
+import { PART_NAMES, runPart, type PartName } from './parts.js';
+import { makeWorkload } from './workload.js';
+
+const HOME = join('.limbeck', 'peers');
+
+interface PeersFlags {
+  readonly json?: string;
+  readonly only: readonly PartName[];
+  readonly shape: readonly ShapeName[];
+}
+
+/** `bench-peers`: the engine beside other people's, in one run. */
+export function addPeersCommand(program: Command): void {
+  program
+    .command('bench-peers')
+    .addOption(new Option('--only <part...>', 'only these comparisons').choices(PART_NAMES).default(PART_NAMES))
+    .addOption(new Option('--shape <name...>', 'the students, with random weights').choices(Object.keys(SHAPES)).default(['smollm2-135m']))
+    .option('--json <file>', 'also write the figures as JSON into the file')
+    .description(`measure the engine beside TRL, PyTorch, Hugging Face generate and llama.cpp, which are installed below ${HOME} the first time`)
+    .action(async (flags: PeersFlags) => {
+      const figures = await comparePeers(flags);
+      process.stdout.write(`${peerTable(figures)}\n`);
+      if (flags.json !== undefined) await writeFile(flags.json, `${JSON.stringify(figures, null, 2)}\n`);
+    });
+}
+
+async function comparePeers({ only, shape: shapes }: PeersFlags): Promise<PeerFigure[]> {
+  const environment = await installPeers(HOME, sayAside);
+  const figures: PeerFigure[] = [];
+  for (const shape of shapes) {
+    const workload = await makeWorkload(shape, HOME);
+    for (const part of only) figures.push(...(await runPart(part, { workload, environment, clock: () => performance.now(), say: sayAside })));
+  }
+  return figures;
+}
+
+function sayAside(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
