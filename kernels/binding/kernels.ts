@@ -107,6 +107,13 @@ export interface Kernels {
    * tail_R f32 = the mass summed over the ids outside top k and label.
    */
   scoreHead(hidden_RD: Tensor, weight_VD: Tensor, labels_R: Tensor, topIds: Tensor, topLogProbs: Tensor, labelLogProbs_R: Tensor, tail_R: Tensor): void;
+  /**
+   * What a served model answers a row: top k logits, best first (ties: the smaller id first), topIds i32 [R, k], topLogits f32 [R, k]; labelLogits_R f32 and
+   * labelRanks_R i32 (ids with at least that logit) at labels_R i32; logSumExp_R f32; and an id drawn by uniforms_R f32 in [0, 1] at temperatures_R f32
+   * (0: the best): drawnIds_R i32, drawnLogits_R f32.
+   */
+  teacherHead(hidden_RD: Tensor, weight_VD: Tensor, labels_R: Tensor, temperatures_R: Tensor, uniforms_R: Tensor, topIds: Tensor, topLogits: Tensor,
+    labelLogits_R: Tensor, labelRanks_R: Tensor, logSumExp_R: Tensor, drawnIds_R: Tensor, drawnLogits_R: Tensor): void;
 
   /** out_1 f32 [2]: the L2 norm over all tensors (f32), and min(1, clip / norm). Fixed blocks, added in index order. */
   gradNorm(grads: readonly Tensor[], clip: number, out_2: Tensor): void;
