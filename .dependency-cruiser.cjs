@@ -28,7 +28,13 @@ const rooms = [
   { name: 'http', path: '^src/http/', may: src(['config']) },
   { name: 'queue', path: '^src/queue/', may: src(['config']) },
   { name: 'storage', path: '^src/storage/', may: src(['config', 'distillation/store[.]ts']) },
-  { name: 'teacher-server', path: '^src/teacher-server/', may: src(['config', 'http', 'model-files', 'engine/engine[.]ts']) },
+  { name: 'teacher-server', path: '^src/teacher-server/(?!native/)', may: src(['config', 'http', 'model-files', 'engine/engine[.]ts']) },
+  // Its other half lies in a process of its own, which the server starts by its path.
+  {
+    name: 'teacher-native',
+    path: '^src/teacher-server/native/',
+    may: [...src(['teacher-server/runtime[.]ts', 'teacher-server/runtime-options[.]ts', 'teacher-server/serve-session[.]ts', 'teacher-server/teacher-server.errors[.]ts', 'engine/native', 'model-files']), '^kernels/binding/'],
+  },
   ...features.map((name, index) => ({
     name,
     path: `^src/${name}/`,

@@ -4,8 +4,13 @@ import { AppError } from '../common/errors.js';
 
 /** What the embedded teacher serves and how; every field but `modelDir` has a default. */
 export const TeacherSettings = z.strictObject({
-  /** A Hugging Face model directory; `teacher.onnx` is built into it when missing or older than the weights. */
+  /** A Hugging Face model directory. */
   modelDir: z.string().min(1),
+  /**
+   * What runs the model. `onnx`: onnxruntime in float32, on the `teacher.onnx` that is built into the directory when missing or older than the weights.
+   * `native`: the engine's own operations in bf16, on the safetensors as they are, for contexts as long as the model's.
+   */
+  runtime: z.enum(['onnx', 'native']).default('onnx'),
   host: z.string().min(1).default('127.0.0.1'),
   /** 0 takes a free port. */
   port: z.coerce.number().int().min(0).max(65_535).default(8000),
@@ -15,7 +20,7 @@ export const TeacherSettings = z.strictObject({
   maxLogprobs: z.coerce.number().int().min(1).default(64),
   /** The name requests give as `model`; by default the directory's own. */
   modelName: z.string().min(1).optional(),
-  /** Longest sequence in tokens, prompt and completion together; by default what the model allows, at most 1024. */
+  /** Longest sequence in tokens, prompt and completion together; by default what the model allows, with `onnx` at most 1024. */
   maxModelLen: z.coerce.number().int().min(2).optional(),
   /** Threads of the model's arithmetic. */
   threads: z.coerce.number().int().min(1).default(availableParallelism()),
@@ -30,6 +35,8 @@ export const TeacherSettings = z.strictObject({
   /** How long a stopping server lets running requests finish, in milliseconds. */
   shutdownGraceMs: z.coerce.number().int().min(0).default(10_000),
 });
+/** What can run a served model. */
+export type TeacherRuntimeName = z.output<typeof TeacherSettings>['runtime'];
 export type TeacherSettings = z.output<typeof TeacherSettings>;
 export type TeacherSettingsInput = z.input<typeof TeacherSettings>;
 

@@ -67,11 +67,11 @@ describe('chooseId', () => {
 
 describe('drawNeeds', () => {
   it.each([
-    { name: 'nothing for the best', sampling: { ...FREE, temperature: 0, topP: 0.5 }, needs: { temperature: 1, k: 1 } },
-    { name: 'nothing for a free draw', sampling: { ...FREE, temperature: 0.7 }, needs: { temperature: 0.7, k: 1 } },
-    { name: 'k ids for the top k', sampling: { ...FREE, topK: 50 }, needs: { temperature: 1, k: 50 } },
-    { name: 'every id for a nucleus', sampling: { ...FREE, topP: 0.9 }, needs: { temperature: 1, k: 1000 } },
-    { name: 'no temperature below the coldest', sampling: { ...FREE, temperature: 0.001 }, needs: { temperature: 0.01, k: 1 } },
+    { name: 'nothing for the best', sampling: { ...FREE, temperature: 0, topP: 0.5 }, needs: { temperature: 1, isFree: false, k: 1 } },
+    { name: 'nothing for a free draw', sampling: { ...FREE, temperature: 0.7 }, needs: { temperature: 0.7, isFree: true, k: 1 } },
+    { name: 'k ids for the top k', sampling: { ...FREE, topK: 50 }, needs: { temperature: 1, isFree: false, k: 50 } },
+    { name: 'every id for a nucleus', sampling: { ...FREE, topP: 0.9 }, needs: { temperature: 1, isFree: false, k: 1000 } },
+    { name: 'no temperature below the coldest', sampling: { ...FREE, temperature: 0.001 }, needs: { temperature: 0.01, isFree: true, k: 1 } },
   ])('asks for $name', ({ sampling, needs }) => {
     expect(drawNeeds(sampling, 1000)).toEqual(needs);
   });

@@ -8,7 +8,10 @@ const COLDEST = 0.01;
 
 /** What the runtime must return of a row for `chooseId` to work, for a vocabulary of `vocabSize` ids. */
 export interface DrawNeeds {
+  /** Of the runtime's own draw; 1 where there is none. */
   readonly temperature: number;
+  /** Whether the runtime draws from the whole distribution; otherwise the id is chosen here among the best. */
+  readonly isFree: boolean;
   /** How many best ids. */
   readonly k: number;
 }
@@ -22,10 +25,10 @@ export function isGreedy(sampling: Drawing): boolean {
 
 /** A nucleus may need any number of ids, and its mass at a temperature is known only from all of them. */
 export function drawNeeds(sampling: Drawing, vocabSize: number): DrawNeeds {
-  if (isGreedy(sampling)) return { temperature: 1, k: 1 };
-  const temperature = Math.max(sampling.temperature, COLDEST);
-  if (sampling.topK > 0) return { temperature, k: Math.min(sampling.topK, vocabSize) };
-  return { temperature, k: sampling.topP < 1 ? vocabSize : 1 };
+  if (isGreedy(sampling)) return { temperature: 1, isFree: false, k: 1 };
+  if (sampling.topK > 0) return { temperature: 1, isFree: false, k: Math.min(sampling.topK, vocabSize) };
+  if (sampling.topP < 1) return { temperature: 1, isFree: false, k: vocabSize };
+  return { temperature: Math.max(sampling.temperature, COLDEST), isFree: true, k: 1 };
 }
 
 /** One row of a run's answers. */

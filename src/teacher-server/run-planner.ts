@@ -1,15 +1,5 @@
+import type { RunRules } from './runtime.js';
 import type { Sequence } from './sequence.js';
-
-/** What one run may hold. */
-export interface RunLimits {
-  /** New positions, padding included. */
-  readonly positions: number;
-  /** Rows whose distribution is computed: each costs a few times the vocabulary in memory. */
-  readonly rows: number;
-}
-
-/** Rows that return more ids than this run apart from the others, since every row of a run returns as many. */
-const NARROW_K = 256;
 
 /**
  * Chooses which sequences run next. Turns alternate between reading prompts and decoding while both wait, so that neither a long score nor a crowd
@@ -20,9 +10,9 @@ export class RunPlanner {
   private turn = 0;
   private readonly servedAt = new WeakMap<Sequence, number>();
 
-  constructor(private readonly limits: RunLimits) {}
+  constructor(private readonly rules: RunRules) {}
 
-  /** @param active in order of arrival, at least one. @returns at least one, all of one layout. */
+  /** @param active in order of arrival, at least one. @returns at least one, as the rules have it. */
   next(active: readonly Sequence[]): Sequence[] {
     const decoding = active.filter((sequence) => sequence.isDecoding);
     const reading = active.filter((sequence) => !sequence.isDecoding);
@@ -38,23 +28,19 @@ export class RunPlanner {
     return [...sequences].sort((a, b) => served(a) - served(b));
   }
 
-  /** The first sequence and all that can run with it, as far as the limits allow. */
+  /** The first sequence and all that can run with it, as far as the rules allow. */
   private fill(candidates: readonly Sequence[]): Sequence[] {
     const [first] = candidates;
     const chosen = [first];
     let positions = first.layout.fresh;
     let rows = first.rowCount;
     for (const sequence of candidates.slice(1)) {
-      if (!runTogether(first, sequence)) continue;
-      if (positions + sequence.layout.fresh > this.limits.positions || rows + sequence.rowCount > this.limits.rows) break;
+      if (!first.runsWith(sequence)) continue;
+      if (positions + sequence.layout.fresh > this.rules.positions || rows + sequence.rowCount > this.rules.rows) break;
       positions += sequence.layout.fresh;
       rows += sequence.rowCount;
       chosen.push(sequence);
     }
     return chosen;
   }
-}
-
-function runTogether(a: Sequence, b: Sequence): boolean {
-  return a.layout.past === b.layout.past && a.layout.fresh === b.layout.fresh && a.k > NARROW_K === b.k > NARROW_K;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FakeTeacherRuntime } from '../../test/support/fake-teacher-runtime.js';
 import { TeacherCounters } from './counters.js';
+import type { RunRules } from './runtime.js';
 import { Scheduler } from './scheduler.js';
 import type { SequenceAnswer, SequenceAsk } from './sequence.js';
 import { RuntimeFailed } from './teacher-server.errors.js';
@@ -8,11 +9,14 @@ import { RuntimeFailed } from './teacher-server.errors.js';
 const V = 100;
 const DRAWN = 7;
 
-function scheduled(options: { maxSequences?: number; queueLimit?: number; positions?: number; rows?: number } = {}): { runtime: FakeTeacherRuntime; scheduler: Scheduler; counters: TeacherCounters } {
-  const { maxSequences = 4, queueLimit = 8, positions = 512, rows = 512 } = options;
-  const runtime = new FakeTeacherRuntime(DRAWN);
+function scheduled(
+  options: { maxSequences?: number; queueLimit?: number } = {},
+  rules: Partial<RunRules> = {},
+): { runtime: FakeTeacherRuntime; scheduler: Scheduler; counters: TeacherCounters } {
+  const { maxSequences = 4, queueLimit = 8 } = options;
+  const runtime = new FakeTeacherRuntime(DRAWN, rules);
   const counters = new TeacherCounters();
-  const scheduler = new Scheduler({ runtime, counters, vocabSize: V, maxSequences, queueLimit, retryAfterSeconds: 3, run: { positions, rows } });
+  const scheduler = new Scheduler({ runtime, counters, vocabSize: V, maxSequences, queueLimit, retryAfterSeconds: 3 });
   return { runtime, scheduler, counters };
 }
 
@@ -60,7 +64,7 @@ describe('Scheduler', () => {
   });
 
   it('reads a long prompt in chunks and holds each run to its limits', async () => {
-    const { runtime, scheduler } = scheduled({ positions: 256 });
+    const { runtime, scheduler } = scheduled({}, { positions: 256 });
     const answer = scheduler.answer([scoring(300), scoring(300), scoring(300)], never());
     const lanes = [];
     for (let run = 0; run < 5; run++) lanes.push(await runtime.step());
@@ -72,7 +76,7 @@ describe('Scheduler', () => {
   });
 
   it('holds a run to its rows', async () => {
-    const { runtime, scheduler } = scheduled({ rows: 25 });
+    const { runtime, scheduler } = scheduled({}, { rows: 25 });
     const answer = scheduler.answer([scoring(10), scoring(10), scoring(10)], never());
     expect([await runtime.step(), await runtime.step()]).toEqual([[0, 1], [2]]);
     await answer;
@@ -105,7 +109,7 @@ describe('Scheduler', () => {
 
   it('runs rows that return many ids apart from the others', async () => {
     const { runtime } = scheduled();
-    const wide = new Scheduler({ runtime, counters: new TeacherCounters(), vocabSize: 1000, maxSequences: 4, queueLimit: 8, retryAfterSeconds: 1, run: { positions: 512, rows: 512 } });
+    const wide = new Scheduler({ runtime, counters: new TeacherCounters(), vocabSize: 1000, maxSequences: 4, queueLimit: 8, retryAfterSeconds: 1 });
     const nucleus = { ...generating(1), sampling: { ...generating(1).sampling, topP: 0.9 } };
     const answer = wide.answer([generating(1), nucleus], never());
     expect([await runtime.step(), await runtime.step()]).toEqual([[0], [1]]);

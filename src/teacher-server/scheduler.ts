@@ -1,6 +1,6 @@
 import { Aborted } from '../common/errors.js';
 import type { TeacherCounters } from './counters.js';
-import { RunPlanner, type RunLimits } from './run-planner.js';
+import { RunPlanner } from './run-planner.js';
 import type { TeacherRuntime } from './runtime.js';
 import { Sequence, type SequenceAnswer, type SequenceAsk } from './sequence.js';
 import { QueueFull, RuntimeFailed, ServerStopping } from './teacher-server.errors.js';
@@ -14,7 +14,6 @@ export interface SchedulerOptions {
   /** Sequences that may wait for a place. */
   readonly queueLimit: number;
   readonly retryAfterSeconds: number;
-  readonly run: RunLimits;
 }
 
 /** The sequences of one request and who waits for them. */
@@ -35,7 +34,7 @@ export class Scheduler {
   private isStopping = false;
 
   constructor(private readonly options: SchedulerOptions) {
-    this.planner = new RunPlanner(options.run);
+    this.planner = new RunPlanner(options.runtime.rules);
   }
 
   /** False once nothing can be answered any more. */
@@ -55,7 +54,8 @@ export class Scheduler {
   async answer(asks: readonly SequenceAsk[], signal: AbortSignal): Promise<SequenceAnswer[]> {
     this.refuseIfClosed(asks.length);
     if (signal.aborted) throw new Aborted('the request');
-    const sequences = asks.map((ask) => new Sequence(ask, this.nextLane++, this.options.vocabSize));
+    const host = { vocabSize: this.options.vocabSize, rules: this.options.runtime.rules };
+    const sequences = asks.map((ask) => new Sequence(ask, this.nextLane++, host));
     this.countAsked(asks);
     return new Promise((resolve, reject) => {
       const group: Group = { sequences, resolve, reject };
@@ -112,13 +112,24 @@ export class Scheduler {
     for (const group of this.groups) this.settle(group);
   }
 
-  /** Gives places to those who waited longest. Scores and answers have places of their own, so that neither waits for the other's. */
+  /**
+   * Gives places to those who waited longest. Scores and answers have places of their own, so that neither waits for the other's. Where the lanes would
+   * hold too many positions, whoever comes first waits until there is room, and those behind wait too, so that the long are not passed over for ever.
+   */
   private admit(): void {
     const free = { scoring: this.options.maxSequences, generating: this.options.maxSequences };
-    for (const sequence of this.active) free[kindOf(sequence)] -= 1;
-    this.waiting = this.waiting.filter((sequence) => {
-      if (free[kindOf(sequence)] === 0) return true;
+    let room = this.options.runtime.rules.heldPositions;
+    const enter = (sequence: Sequence): void => {
       free[kindOf(sequence)] -= 1;
+      room -= sequence.room;
+    };
+    this.active.forEach(enter);
+    let isFull = false;
+    this.waiting = this.waiting.filter((sequence) => {
+      if (isFull || free[kindOf(sequence)] === 0) return true;
+      isFull = sequence.room > room;
+      if (isFull) return true;
+      enter(sequence);
       this.active.push(sequence);
       return false;
     });

@@ -1,8 +1,17 @@
 import { drawUniform } from '../common/philox.js';
 import type { Finish, Sampling, TokenIds } from '../tokens/sample.js';
-import { chooseId, drawNeeds, logProb, type RowView } from './choice.js';
-import { CHUNK, layoutOf, type Layout } from './layout.js';
-import type { RowAsk, RunPart } from './runtime.js';
+import { chooseId, drawNeeds, logProb, type DrawNeeds, type RowView } from './choice.js';
+import { layoutOf, type Layout } from './layout.js';
+import type { Draw, RowAsk, RunPart, RunRules } from './runtime.js';
+
+/** Rows that return more ids than this run apart from the others, since every row of a run returns as many. */
+const NARROW_K = 256;
+
+/** What a sequence needs to know of what runs it. */
+export interface SequenceHost {
+  readonly vocabSize: number;
+  readonly rules: RunRules;
+}
 
 /** One completion of one prompt, asked for. */
 export interface SequenceAsk {
@@ -49,7 +58,7 @@ export class Sequence {
   constructor(
     readonly ask: SequenceAsk,
     readonly lane: number,
-    private readonly vocabSize: number,
+    private readonly host: SequenceHost,
   ) {}
 
   /** Its whole answer comes with the last prompt position, so that it never decodes. */
@@ -68,8 +77,23 @@ export class Sequence {
     return finish && { promptScores, completion, scores, finish };
   }
 
+  /** Positions that its lane will hold at most. */
+  get room(): number {
+    const { prompt_T, sampling } = this.ask;
+    return this.isScoring && prompt_T.length <= this.host.rules.chunk ? 0 : prompt_T.length + sampling.maxTokens - 1;
+  }
+
+  /** Where the positions of its next run lie. */
   get layout(): Layout {
-    return layoutOf(this.held, this.nextCount);
+    const { padding } = this.host.rules;
+    return padding ? layoutOf(padding, this.held, this.nextCount) : { past: this.held, fresh: this.nextCount };
+  }
+
+  /** Whether its next run and the other's may be one. */
+  runsWith(other: Sequence): boolean {
+    const [a, b] = [this.layout, other.layout];
+    const isAlike = !this.host.rules.padding || (a.past === b.past && a.fresh === b.fresh);
+    return isAlike && this.k > NARROW_K === other.k > NARROW_K;
   }
 
   /** Rows that the next run must return for it. */
@@ -79,7 +103,7 @@ export class Sequence {
 
   /** Best ids that each row of the next run must return. */
   get k(): number {
-    const draw = this.drawsNext ? Math.max(drawNeeds(this.ask.sampling, this.vocabSize).k, this.ask.logprobs ?? 0) : 1;
+    const draw = this.drawsNext ? Math.max(this.drawNeeds.k, this.ask.logprobs ?? 0) : 1;
     return Math.max(1, draw, this.isDecoding ? 0 : (this.ask.promptLogprobs ?? 0));
   }
 
@@ -99,12 +123,12 @@ export class Sequence {
       this.promptScores.push(scoreOf(row, actual, this.ask.promptLogprobs ?? 0));
     });
     this.held += this.nextCount;
-    if (draws) this.take({ ...view, index: view.index + asked.length - 1 }, asked[asked.length - 1].uniform);
+    if (draws) this.take({ ...view, index: view.index + asked.length - 1 });
   }
 
-  private take(row: RowView, uniform: number): void {
+  private take(row: RowView): void {
     const { sampling, logprobs } = this.ask;
-    const chosen = chooseId(row, sampling, uniform);
+    const chosen = chooseId(row, sampling, this.uniform());
     this.completion.push(chosen.id);
     if (logprobs !== undefined) this.scores.push(scoreOf(row, chosen, logprobs));
     if (sampling.stopIds.includes(chosen.id)) this.finish = 'stop';
@@ -112,7 +136,11 @@ export class Sequence {
   }
 
   private get nextCount(): number {
-    return this.isDecoding ? 1 : Math.min(CHUNK, this.ask.prompt_T.length - this.held);
+    if (this.isDecoding) return 1;
+    const left = this.ask.prompt_T.length - this.held;
+    // A wide draw stands alone: all rows of its run return as many ids, and a prompt has too many rows for that.
+    const isApart = this.ask.promptLogprobs !== undefined && this.drawNeeds.k > NARROW_K && left > 1;
+    return Math.min(this.host.rules.chunk, isApart ? left - 1 : left);
   }
 
   private get drawsNext(): boolean {
@@ -126,8 +154,8 @@ export class Sequence {
 
   private nextRows(): RowAsk[] {
     const { prompt_T } = this.ask;
-    const rows: RowAsk[] = Array.from({ length: this.scoredCount }, (_, at) => ({ at, label: prompt_T[this.held + at + 1], temperature: 1, uniform: 0 }));
-    if (this.drawsNext) rows.push({ at: this.nextCount - 1, label: 0, ...this.draw() });
+    const rows: RowAsk[] = Array.from({ length: this.scoredCount }, (_, at) => ({ at, label: prompt_T[this.held + at + 1] }));
+    if (this.drawsNext) rows.push({ at: this.nextCount - 1, label: 0, draw: this.draw() });
     return rows;
   }
 
@@ -137,10 +165,19 @@ export class Sequence {
     return promptLogprobs === undefined || this.isDecoding ? 0 : Math.min(this.nextCount, prompt_T.length - 1 - this.held);
   }
 
-  private draw(): { readonly temperature: number; readonly uniform: number } {
+  /** Absent where the id is chosen among the best. */
+  private draw(): Draw | undefined {
+    const { temperature, isFree } = this.drawNeeds;
+    return isFree ? { temperature, uniform: this.uniform() } : undefined;
+  }
+
+  private get drawNeeds(): DrawNeeds {
+    return drawNeeds(this.ask.sampling, this.host.vocabSize);
+  }
+
+  private uniform(): number {
     const { seed, prompt, sample } = this.ask.key;
-    const uniform = drawUniform({ seed, stage: 0, step: prompt, sample, position: this.completion.length });
-    return { temperature: drawNeeds(this.ask.sampling, this.vocabSize).temperature, uniform };
+    return drawUniform({ seed, stage: 0, step: prompt, sample, position: this.completion.length });
   }
 }
 

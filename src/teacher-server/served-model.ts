@@ -5,8 +5,8 @@ import { readModelConfig, type ModelConfig } from '../model-files/config.js';
 import { Tokenizer } from '../model-files/tokenizer.js';
 import { ModelNotServed } from './teacher-server.errors.js';
 
-/** The positions a request may use unless the operator says otherwise: the runtime copies its cache too often for long contexts. */
-const DEFAULT_MAX_LENGTH = 1024;
+/** The positions a request may use unless the operator says otherwise: the ONNX runtime copies its cache too often for long contexts. */
+const DEFAULT_MAX_LENGTH = { onnx: 1024, native: Infinity } as const;
 
 /** The model as requests see it: its name, limits, tokenizer and template. */
 export class ServedModel {
@@ -34,7 +34,7 @@ export class ServedModel {
 
   /** Longest sequence in tokens, prompt and completion together. */
   get maxLength(): number {
-    return this.settings.maxModelLen ?? Math.min(DEFAULT_MAX_LENGTH, this.config.maxPositions);
+    return this.settings.maxModelLen ?? Math.min(DEFAULT_MAX_LENGTH[this.settings.runtime], this.config.maxPositions);
   }
 
   /** @throws ModelNotServed unless the request names this model or none. */

@@ -7,15 +7,15 @@ import { parseTeacherSettings, type TeacherSettings, type TeacherSettingsInput }
 import { ApiKey } from './api-key.guard.js';
 import { TeacherCounters } from './counters.js';
 import { DialectErrorFilter } from './dialect-error.filter.js';
-import { CHUNK } from './layout.js';
+import { ensureTeacherFile } from './onnx/teacher-file.js';
+import { startProcess, startThread } from './remote.js';
+import { RemoteRuntime } from './remote-runtime.js';
+import type { RuntimeOptions } from './runtime-options.js';
 import type { TeacherRuntime } from './runtime.js';
 import { Scheduler } from './scheduler.js';
 import { ServedModel } from './served-model.js';
-import { ensureTeacherFile } from './teacher-file.js';
 import { RequestRefused } from './teacher-server.errors.js';
-import type { SessionOptions } from './teacher-session.js';
 import { TeacherModule } from './teacher.module.js';
-import { WorkerRuntime } from './worker-runtime.js';
 
 /** A teacher server that listens. */
 export interface TeacherServer {
@@ -28,17 +28,12 @@ export interface TeacherServer {
 
 /** What a test puts in place of the real thing. */
 export interface TeacherServerParts {
-  readonly openRuntime: (options: SessionOptions) => Promise<TeacherRuntime>;
+  readonly openRuntime: (options: RuntimeOptions) => Promise<TeacherRuntime>;
   /** Is told what takes long at the start. */
   readonly onNotice: (message: string) => void;
 }
 
-const DEFAULT_PARTS: TeacherServerParts = { openRuntime: (options) => WorkerRuntime.open(options), onNotice: () => {} };
-
-/** Positions of one run; more would not make it faster, and whoever decodes beside it would wait longer. */
-const RUN_POSITIONS = 512;
-/** What the logits of one run may take. */
-const RUN_LOGIT_BYTES = 128 * 2 ** 20;
+const DEFAULT_PARTS: TeacherServerParts = { openRuntime, onNotice: () => {} };
 
 /**
  * Serves a model directory in vLLM's dialect.
@@ -48,9 +43,9 @@ export async function startTeacherServer(input: TeacherSettingsInput, given: Par
   const parts = { ...DEFAULT_PARTS, ...given };
   const settings = parseTeacherSettings(input);
   const model = await ServedModel.open(settings);
-  const runtime = await parts.openRuntime(await sessionOptions(settings, model, parts.onNotice));
+  const runtime = await parts.openRuntime(await runtimeOptions(settings, model, parts.onNotice));
   const counters = new TeacherCounters();
-  const scheduler = new Scheduler({ runtime, counters, vocabSize: model.config.vocabSize, ...settings, run: runLimits(model.config.vocabSize) });
+  const scheduler = new Scheduler({ ...settings, runtime, counters, vocabSize: model.config.vocabSize });
   const limits = { maxLogprobs: Math.min(settings.maxLogprobs, model.config.vocabSize), maxSequences: settings.queueLimit };
   try {
     const app = await createApp(settings, TeacherModule.of({ model, scheduler, counters, apiKey: new ApiKey(settings.apiKey), limits }));
@@ -62,13 +57,17 @@ export async function startTeacherServer(input: TeacherSettingsInput, given: Par
   }
 }
 
-async function sessionOptions(settings: TeacherSettings, { config }: ServedModel, onNotice: (message: string) => void): Promise<SessionOptions> {
-  const { layers, kvHeads, headDim, maxPositions } = config;
-  return { modelPath: await ensureTeacherFile(settings.modelDir, onNotice), threads: settings.threads, cache: { layers, kvHeads, headDim }, maxPositions };
+async function runtimeOptions({ runtime, modelDir, threads }: TeacherSettings, { config, maxLength }: ServedModel, onNotice: (message: string) => void): Promise<RuntimeOptions> {
+  if (runtime === 'native') return { runtime, modelDir, threads, maxLength };
+  const { layers, kvHeads, headDim, maxPositions, vocabSize } = config;
+  return { runtime, modelPath: await ensureTeacherFile(modelDir, onNotice), threads, cache: { layers, kvHeads, headDim }, vocabSize, maxPositions };
 }
 
-function runLimits(vocabSize: number): { readonly positions: number; readonly rows: number } {
-  return { positions: RUN_POSITIONS, rows: Math.max(CHUNK, Math.floor(RUN_LOGIT_BYTES / (4 * vocabSize))) };
+/** A thread for onnxruntime, which may be loaded many times; a process for the native operations, of which a process has one set. */
+function openRuntime(options: RuntimeOptions): Promise<TeacherRuntime> {
+  const entry = (path: string): URL => new URL(path, import.meta.url);
+  const remote = options.runtime === 'native' ? startProcess(entry('./native/native-process.js'), options.threads) : startThread(entry('./onnx/onnx-worker.js'));
+  return RemoteRuntime.open(remote, options);
 }
 
 async function createApp(settings: TeacherSettings, module: ReturnType<typeof TeacherModule.of>): Promise<NestExpressApplication> {

@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat, utimes } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -46,6 +47,10 @@ async function stop({ child }: Process): Promise<number | null> {
   return code;
 }
 
+function childrenOf(pid: number | undefined): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+}
+
 describe('the compiled teacher process', () => {
   it('builds the graph once, answers from its worker thread, and ends in order', async () => {
     const modelDir = await writeTinyModel(join(dir, 'tiny'));
@@ -74,6 +79,46 @@ describe('the compiled teacher process', () => {
     await third.outcome;
     expect(third.words()).toContain('teacher.onnx is older than the weights: building it');
     await stop(third);
+  });
+
+  it('serves the safetensors as they are from its native process, and ends in order', async () => {
+    const modelDir = await writeTinyModel(join(dir, 'native'));
+    const env = teacherEnvironment({ modelDir, runtime: 'native', port: 0, threads: 1 });
+    const first = start(env);
+    const url = await first.outcome;
+    expect(url, first.words()).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+    const ask = { prompt: [[1, 2, 3], [4, 5]], seed: 1, max_tokens: 5, ignore_eos: true, return_token_ids: true, prompt_logprobs: 2 };
+    const answer = await postJson<{ choices: { token_ids: number[] }[] }>(`${url}/v1/completions`, ask);
+    expect(answer.json.choices.map(({ token_ids }) => token_ids.length)).toEqual([5, 5]);
+    expect(await stop(first)).toBe(0);
+    expect(await readdir(modelDir)).not.toContain('teacher.onnx');
+
+    const second = start(env);
+    const again = await postJson<{ choices: object[] }>(`${await second.outcome}/v1/completions`, ask);
+    expect(again.json.choices).toEqual(answer.json.choices);
+    const [child] = childrenOf(second.child.pid);
+    process.kill(child, 'SIGKILL');
+    for (let health = 200; health !== 503; ) health = (await getJson(`${await second.outcome}/health`)).status;
+    const refused = await postJson<{ error: { type: string } }>(`${await second.outcome}/v1/completions`, ask);
+    expect([refused.status, refused.json.error.type]).toEqual([500, 'InternalServerError']);
+    expect(await stop(second)).toBe(0);
+  });
+
+  it('takes its native process with it when it is killed', async () => {
+    const modelDir = await writeTinyModel(join(dir, 'killed'));
+    const server = start(teacherEnvironment({ modelDir, runtime: 'native', port: 0, threads: 1 }));
+    await server.outcome;
+    const [child] = childrenOf(server.child.pid);
+    server.child.kill('SIGKILL');
+    while (existsSync(`/proc/${child}`)) await new Promise(setImmediate);
+  });
+
+  it('says what is wrong with a model that the native runtime cannot hold', async () => {
+    const modelDir = await writeTinyModel(join(dir, 'broken'));
+    await rm(join(modelDir, 'model.safetensors'));
+    const refused = start(teacherEnvironment({ modelDir, runtime: 'native', port: 0, threads: 1 }));
+    expect(await refused.outcome).toBe(1);
+    expect(refused.words()).toMatch(/teacher_server\.runtime_failed: .*model\.safetensors/);
   });
 
   it('refuses to start on bad settings, and says why', async () => {

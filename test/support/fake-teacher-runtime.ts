@@ -1,6 +1,7 @@
-import { TeacherRuntime, type TeacherRows, type TeacherRun } from '../../src/teacher-server/runtime.js';
+import { onnxRules } from '../../src/teacher-server/onnx/onnx-rules.js';
+import { TeacherRuntime, type RunRules, type TeacherRows, type TeacherRun } from '../../src/teacher-server/runtime.js';
 
-/** A runtime whose runs end when the test says so. Every draw gives the same id; log-probs are flat. */
+/** A runtime whose runs end when the test says so, by the rules of a `teacher.onnx` unless told otherwise. Every draw gives the same id; log-probs are flat. */
 export class FakeTeacherRuntime extends TeacherRuntime {
   readonly runs: TeacherRun[] = [];
   readonly forgotten: number[] = [];
@@ -9,8 +10,14 @@ export class FakeTeacherRuntime extends TeacherRuntime {
   private waiting: { run: TeacherRun; resolve: (rows: TeacherRows) => void; reject: (error: Error) => void } | undefined;
   private arrived: (() => void) | undefined;
 
-  constructor(private readonly drawn: number) {
+  override readonly rules: RunRules;
+
+  constructor(
+    private readonly drawn: number,
+    rules: Partial<RunRules> = {},
+  ) {
     super();
+    this.rules = { ...onnxRules(100), ...rules };
   }
 
   override get broken(): AbortSignal {

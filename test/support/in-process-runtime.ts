@@ -1,7 +1,9 @@
-import { TeacherRuntime, type TeacherRows, type TeacherRun } from '../../src/teacher-server/runtime.js';
-import { TeacherSession, type SessionOptions } from '../../src/teacher-server/teacher-session.js';
+import { NativeSession } from '../../src/teacher-server/native/native-session.js';
+import { OnnxSession } from '../../src/teacher-server/onnx/onnx-session.js';
+import type { RuntimeOptions } from '../../src/teacher-server/runtime-options.js';
+import { TeacherRuntime, type RunRules, type TeacherRows, type TeacherRun, type TeacherSession } from '../../src/teacher-server/runtime.js';
 
-/** The teacher's model on the calling thread, for tests that run from TypeScript sources, where no worker thread can start. */
+/** The teacher's model on the calling thread, for tests that run from TypeScript sources, where no other thread or process can start. */
 export class InProcessRuntime extends TeacherRuntime {
   override readonly broken = new AbortController().signal;
 
@@ -9,8 +11,12 @@ export class InProcessRuntime extends TeacherRuntime {
     super();
   }
 
-  static async open(options: SessionOptions): Promise<InProcessRuntime> {
-    return new InProcessRuntime(await TeacherSession.open(options));
+  static async open(options: RuntimeOptions): Promise<InProcessRuntime> {
+    return new InProcessRuntime(await (options.runtime === 'native' ? NativeSession.open(options) : OnnxSession.open(options)));
+  }
+
+  override get rules(): RunRules {
+    return this.session.rules;
   }
 
   override run(run: TeacherRun): Promise<TeacherRows> {

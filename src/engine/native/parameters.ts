@@ -19,7 +19,7 @@ export interface ParameterSpec {
 /** A trained tensor with its state. All but `weight` are float32 and of one shape; `grad`, `m` and `v` are `NO_TENSOR` until training begins. */
 export interface Parameter extends ParameterSpec {
   readonly weight: Tensor;
-  readonly master: Tensor;
+  master: Tensor;
   grad: Tensor;
   m: Tensor;
   v: Tensor;
@@ -149,6 +149,14 @@ export class ParameterSet implements DecoderParameters {
 
   dropGradients(): void {
     if (this.trains) for (const { grad } of this.all) this.kernels.zero(grad);
+  }
+
+  /** Gives the master weights up, for a model that only computes: from now on it can neither train nor be written. */
+  freeMasters(): void {
+    for (const parameter of this.all) {
+      this.kernels.free(parameter.master);
+      parameter.master = NO_TENSOR;
+    }
   }
 
   /** Rounds every master weight into the weight that computes. */

@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeTeacherModel } from '../model-files/onnx/teacher-model.js';
+import { writeTeacherModel } from '../../model-files/onnx/teacher-model.js';
 
 /**
  * The path of the directory's `teacher.onnx`, built first when it is missing or older than the weights or the configuration.

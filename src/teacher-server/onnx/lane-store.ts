@@ -1,7 +1,9 @@
-import { LaneBatch, type CacheShape, type FreshRows } from './lane-batch.js';
-import { pastColumns } from './layout.js';
-import { RuntimeFailed } from './teacher-server.errors.js';
-import type { After, RunPart } from './runtime.js';
+import { paddedTo } from '../layout.js';
+import type { CacheShape } from '../runtime-options.js';
+import type { After, RunPart } from '../runtime.js';
+import { RuntimeFailed } from '../teacher-server.errors.js';
+import { LaneBatch, type FreshRows } from './lane-batch.js';
+import { ONNX_PADDING } from './onnx-rules.js';
 
 interface Held {
   readonly batch: LaneBatch;
@@ -40,7 +42,7 @@ export class LaneStore {
     if (part.after === 'forget' || !rows) return this.forget(part.lane);
     const count = part.held + rows.count;
     const before = this.lanes.get(part.lane);
-    const batch = this.batchFor(part.after, pastColumns(count));
+    const batch = this.batchFor(part.after, paddedTo(ONNX_PADDING.past, count));
     if (before?.batch !== batch) {
       batch.add(part.lane);
       if (before) this.move(part.lane, before, batch);

@@ -1,9 +1,4 @@
-/** Sizes of the keys and values one position leaves behind. */
-export interface CacheShape {
-  readonly layers: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-}
+import type { CacheShape } from '../runtime-options.js';
 
 /** Rows to write into a lane: those of batch entry `entry` in arrays of `[B, H, S, K]`, the first `count` of S. */
 export interface FreshRows {

@@ -1,18 +1,11 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { layoutOf, type Layout } from '../layout.js';
+import type { OnnxOptions } from '../runtime-options.js';
+import type { Draw, RunPart, RunRules, TeacherRows, TeacherRun, TeacherSession } from '../runtime.js';
+import { RuntimeFailed } from '../teacher-server.errors.js';
+import type { FreshRows } from './lane-batch.js';
 import { LaneStore } from './lane-store.js';
-import type { CacheShape, FreshRows } from './lane-batch.js';
-import { layoutOf, type Layout } from './layout.js';
-import { RuntimeFailed } from './teacher-server.errors.js';
-import type { RunPart, TeacherRows, TeacherRun } from './runtime.js';
-
-/** What is needed to run a `teacher.onnx`. */
-export interface SessionOptions {
-  readonly modelPath: string;
-  readonly threads: number;
-  readonly cache: CacheShape;
-  /** Positions the graph knows, padding included. */
-  readonly maxPositions: number;
-}
+import { ONNX_PADDING, onnxRules } from './onnx-rules.js';
 
 const HEAD_OUTPUTS = ['top_ids', 'top_logits', 'label_logits', 'label_ranks', 'log_sum_exp', 'sampled_ids', 'sampled_logits'] as const;
 
@@ -20,31 +13,33 @@ const HEAD_OUTPUTS = ['top_ids', 'top_logits', 'label_logits', 'label_ranks', 'l
  * A `teacher.onnx` with the keys and values of its lanes. `run` blocks the calling thread for as long as the model computes, so it belongs into a
  * thread of its own.
  */
-export class TeacherSession {
+export class OnnxSession implements TeacherSession {
+  readonly rules: RunRules;
   private readonly store: LaneStore;
   private readonly cacheInputs: readonly string[];
   private readonly cacheOutputs: readonly string[];
 
   private constructor(
     private readonly session: InferenceSession,
-    private readonly options: SessionOptions,
+    private readonly options: OnnxOptions,
   ) {
+    this.rules = onnxRules(options.vocabSize);
     this.store = new LaneStore(options.cache);
     this.cacheInputs = cacheNames('past', options.cache.layers);
     this.cacheOutputs = cacheNames('new', options.cache.layers);
   }
 
   /** @throws RuntimeFailed when the file is no `teacher.onnx` that this version runs. */
-  static async open(options: SessionOptions): Promise<TeacherSession> {
+  static async open(options: OnnxOptions): Promise<OnnxSession> {
     const session = await load(options);
     const missing = HEAD_OUTPUTS.find((name) => !session.outputNames.includes(name));
     if (missing) throw new RuntimeFailed(`${options.modelPath} has no output ${missing}; remove the file, and it is built anew`);
-    return new TeacherSession(session, options);
+    return new OnnxSession(session, options);
   }
 
   async run(run: TeacherRun): Promise<TeacherRows> {
     const { parts } = run;
-    const layout = layoutOf(parts[0].held, parts[0].ids_S.length);
+    const layout = layoutOf(ONNX_PADDING, parts[0].held, parts[0].ids_S.length);
     const past = this.store.past(parts);
     const feeds = { ...this.positions(parts, layout, past.entries), ...this.pastTensors(past.arrays, parts.length, layout), ...rowTensors(run, layout, past.entries) };
     const isKept = parts.some((part) => part.after !== 'forget');
@@ -94,7 +89,7 @@ export class TeacherSession {
   }
 }
 
-async function load({ modelPath, threads }: SessionOptions): Promise<InferenceSession> {
+async function load({ modelPath, threads }: OnnxOptions): Promise<InferenceSession> {
   try {
     return await InferenceSession.create(modelPath, sessionOptions(threads));
   } catch (error) {
@@ -119,10 +114,13 @@ function cacheNames(prefix: string, layers: number): readonly string[] {
   return Array.from({ length: layers }, (_, layer) => [`${prefix}.${layer}.key`, `${prefix}.${layer}.value`]).flat();
 }
 
+/** The graph draws for every row. */
+const NO_DRAW: Draw = { temperature: 1, uniform: 0 };
+
 function rowTensors({ parts, k }: TeacherRun, { fresh }: Layout, entries: readonly number[]): InferenceSession.FeedsType {
-  const asks = parts.flatMap((part, index) => part.rows.map((row) => ({ ...row, flat: entries[index] * fresh + row.at })));
+  const asks = parts.flatMap((part, index) => part.rows.map(({ at, label, draw = NO_DRAW }) => ({ label, ...draw, flat: entries[index] * fresh + at })));
   // The graph wants a row at least; nobody reads this one.
-  if (asks.length === 0) asks.push({ at: 0, label: 0, temperature: 1, uniform: 0, flat: 0 });
+  if (asks.length === 0) asks.push({ label: 0, ...NO_DRAW, flat: 0 });
   const R = asks.length;
   return {
     rows: new Tensor('int64', BigInt64Array.from(asks, (ask) => BigInt(ask.flat)), [R]),

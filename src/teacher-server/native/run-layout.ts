@@ -1,0 +1,97 @@
+import type { RunPart, TeacherRun } from '../runtime.js';
+import type { CacheClass, LaneCaches, LanePlace } from './lane-caches.js';
+
+/** Rows of a run, one behind the other, whose keys and values lie in one class of caches. */
+export interface Segment {
+  readonly begin: number;
+  readonly end: number;
+  readonly cache: CacheClass;
+  /** Of each row: its lane's slot, and its position in the lane. */
+  readonly slots_N: Int32Array;
+  readonly positions_N: Int32Array;
+}
+
+/** The rows of a run laid end to end: first the parts that begin their lanes, then those that go on; in each, parts of one class of caches side by side. */
+export interface RunLayout {
+  readonly tokens_N: Int32Array;
+  readonly positions_N: Int32Array;
+  /** Of the parts that begin. */
+  readonly cuSeqlens_S1: Int32Array;
+  /** Rows that begin and are kept; they attend by `cuSeqlens_S1`. */
+  readonly kept: readonly Segment[];
+  /** Rows that go on; they attend to what their caches hold. */
+  readonly going: readonly Segment[];
+  /** Of the rows asked for, in the order asked. */
+  readonly rows_R: Int32Array;
+}
+
+interface Placed {
+  readonly part: RunPart;
+  readonly index: number;
+  /** Absent for a part that is read in one go and forgotten. */
+  readonly place?: LanePlace;
+}
+
+/** Lays a run out and makes room for what it leaves behind. @throws RuntimeFailed when a lane does not hold what it should. */
+export function layRun({ parts }: TeacherRun, caches: LaneCaches): RunLayout {
+  const placed = parts.map((part, index): Placed => {
+    const isHeld = part.held > 0 || part.after !== 'forget';
+    return { part, index, place: isHeld ? caches.extend(part.lane, part.held, part.ids_S.length) : undefined };
+  });
+  const begins = inClasses(placed.filter(({ part }) => part.held === 0));
+  const goes = inClasses(placed.filter(({ part }) => part.held > 0));
+  const rows = new RowPlan([...begins, ...goes]);
+  return {
+    tokens_N: rows.tokens_N,
+    positions_N: rows.positions_N,
+    cuSeqlens_S1: Int32Array.from([0, ...begins.map(({ index, part }) => rows.beginOf(index) + part.ids_S.length)]),
+    kept: rows.segments(begins),
+    going: rows.segments(goes),
+    rows_R: Int32Array.from(parts.flatMap((part, index) => part.rows.map(({ at }) => rows.beginOf(index) + at))),
+  };
+}
+
+/** Side by side what lies in one class; what lies in none comes first. The order within a class is that of the run. */
+function inClasses(placed: readonly Placed[]): Placed[] {
+  const columns = ({ place }: Placed): number => place?.cache.columns ?? 0;
+  return [...placed].sort((a, b) => columns(a) - columns(b) || a.index - b.index);
+}
+
+class RowPlan {
+  readonly tokens_N: Int32Array;
+  readonly positions_N: Int32Array;
+  private readonly begins = new Map<number, number>();
+
+  constructor(order: readonly Placed[]) {
+    const count = order.reduce((sum, { part }) => sum + part.ids_S.length, 0);
+    this.tokens_N = new Int32Array(count);
+    this.positions_N = new Int32Array(count);
+    let row = 0;
+    for (const { part, index } of order) {
+      this.begins.set(index, row);
+      this.tokens_N.set(part.ids_S, row);
+      for (let s = 0; s < part.ids_S.length; s++) this.positions_N[row++] = part.held + s;
+    }
+  }
+
+  /** The first row of part `index` of the run. */
+  beginOf(index: number): number {
+    return this.begins.get(index) ?? 0;
+  }
+
+  segments(ordered: readonly Placed[]): Segment[] {
+    const groups = new Map<CacheClass, (Placed & { readonly place: LanePlace })[]>();
+    for (const one of ordered) {
+      if (!one.place) continue;
+      const group = groups.get(one.place.cache) ?? [];
+      group.push({ ...one, place: one.place });
+      groups.set(one.place.cache, group);
+    }
+    return [...groups].map(([cache, group]) => {
+      const begin = this.beginOf(group[0].index);
+      const slots_N = Int32Array.from(group.flatMap(({ part, place }) => new Array<number>(part.ids_S.length).fill(place.slot)));
+      const end = begin + slots_N.length;
+      return { begin, end, cache, slots_N, positions_N: this.positions_N.slice(begin, end) };
+    });
+  }
+}
