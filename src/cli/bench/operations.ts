@@ -1,4 +1,4 @@
-import type { Kernels } from '../../../kernels/binding/kernels.js';
+import { NO_TENSOR, type Kernels } from '../../../kernels/binding/kernels.js';
 import type { ModelConfig } from '../../model-files/config.js';
 import type { Case, Scope, Setting } from './case.js';
 import { figure, type Figure } from './figure.js';
@@ -56,10 +56,11 @@ function ropeAndGateStreams(kernels: Kernels, tensors: Tensors, { heads, kvHeads
   const invFreq = tensors.of(Float32Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim)));
   const gateUp = tensors.random('bf16', [rows, 2 * intermediateSize]);
   const out = tensors.random('bf16', [rows, intermediateSize]);
+  const bare = [NO_TENSOR, NO_TENSOR, NO_TENSOR, 0] as const; // neither bias nor norms of heads
   const turned = rows * (heads + kvHeads) * headDim * (2 + 2);
   return [
-    { name: 'rope forward', bytes: turned, run: () => kernels.ropeForward(qkv, positions, invFreq, heads, kvHeads) },
-    { name: 'rope backward', bytes: turned, run: () => kernels.ropeBackward(qkv, positions, invFreq, heads, kvHeads) },
+    { name: 'rope forward', bytes: turned, run: () => kernels.ropeForward(qkv, positions, invFreq, ...bare, heads, kvHeads, qkv) },
+    { name: 'rope backward', bytes: turned, run: () => kernels.ropeBackward(qkv, NO_TENSOR, positions, invFreq, ...bare, heads, kvHeads, NO_TENSOR, NO_TENSOR, NO_TENSOR) },
     { name: 'swiglu forward', bytes: rows * intermediateSize * (4 + 2), run: () => kernels.swigluForward(gateUp, out) },
     { name: 'swiglu backward', bytes: rows * intermediateSize * (2 + 4 + 4), run: () => kernels.swigluBackward(out, gateUp, gateUp) },
   ];
