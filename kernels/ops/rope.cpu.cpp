@@ -47,60 +47,65 @@ void aim(int64_t half, const Rotary& rotary, int64_t n, Sense sense, float* dire
   }
 }
 
-// `from` and `to` may be the same.
-template <typename From, typename To>
-void turn_head(int64_t half, const float* directions_K, const From* from_K, To* to_K) {
+// Turns a head of which load(i, count) answers lanes and store(i, count, lanes) takes them; a lane is stored after its pair was read.
+template <typename Load, typename Store>
+void turn_head(int64_t half, const float* directions_K, const Load& load, const Store& store) {
   for_lanes(half, [&](int64_t i, int64_t count) {
     const Lanes cosine = load_first(directions_K + i, count);
     const Lanes sine = load_first(directions_K + half + i, count);
-    const Lanes low = load_first(from_K + i, count);
-    const Lanes high = load_first(from_K + half + i, count);
-    store_first(to_K + i, count, low * cosine - high * sine);
-    store_first(to_K + half + i, count, high * cosine + low * sine);
+    const Lanes low = load(i, count);
+    const Lanes high = load(half + i, count);
+    store(i, count, low * cosine - high * sine);
+    store(half + i, count, high * cosine + low * sine);
   });
 }
 
-// to = from + bias, or from alone where bias is null; answers the sum of squares.
-template <typename To>
-float add_bias(int64_t K, const bf16* from_K, const float* bias_K, To* to_K) {
-  Lanes squares = splat(0);
-  for_lanes(K, [&](int64_t i, int64_t count) {
-    Lanes x = load_first(from_K + i, count);
-    if (bias_K) x = x + load_first(bias_K + i, count);
-    store_first(to_K + i, count, x);
-    squares = multiply_add(x, x, squares);
-  });
-  return reduce_add(squares);
+// x = qkv + bias of one head.
+struct Biased {
+  const bf16* qkv_K;
+  const float* bias_K;  // may be null
+  Lanes operator()(int64_t i, int64_t count) const {
+    const Lanes x = load_first(qkv_K + i, count);
+    return bias_K ? x + load_first(bias_K + i, count) : x;
+  }
+};
+
+Biased biased(const RopeShape& shape, const bf16* qkv_NC, const float* bias_C, int64_t n, int64_t head) {
+  return {qkv_NC + n * shape.columns() + head * shape.K, bias_C ? bias_C + head * shape.K : nullptr};
 }
 
-float reciprocal_root(float squares, int64_t K, float eps) { return 1.0f / std::sqrt(squares / static_cast<float>(K) + eps); }
-
-void scale(int64_t K, float rstd, const float* weight_K, float* x_K) {
-  const Lanes r = splat(rstd);
-  for_lanes(K, [&](int64_t i, int64_t count) { store_first(x_K + i, count, load_first(x_K + i, count) * r * load_first(weight_K + i, count)); });
-}
-
-// The weight of the norm of a q or k head.
+// The weight of the norm of a q or k head; null without norms.
 const float* norm_weight(const RopeShape& shape, const HeadNorms& norms, int64_t head) { return head < shape.heads ? norms.q_K : norms.k_K; }
 
-// `scratch_2K` holds the row's directions, then one head.
-void forward_row(const RopeShape& shape, const RopeForward& io, int64_t n, float* scratch_2K) {
+// Reciprocal roots of a row's q and k heads, all of them before their use: the latency of one root then hides behind the next head.
+void reciprocal_roots(const RopeShape& shape, const bf16* qkv_NC, const float* bias_C, float eps, int64_t n, float* rstd_H) {
+  for (int64_t head = 0; head < shape.heads + shape.kv_heads; ++head) {
+    const Biased x = biased(shape, qkv_NC, bias_C, n, head);
+    Lanes squares = splat(0);
+    for_lanes(shape.K, [&](int64_t i, int64_t count) { squares = multiply_add(x(i, count), x(i, count), squares); });
+    rstd_H[head] = 1.0f / std::sqrt(reduce_add(squares) / static_cast<float>(shape.K) + eps);
+  }
+}
+
+// `scratch` holds the row's directions [K], then the roots of its q and k heads.
+void forward_row(const RopeShape& shape, const RopeForward& io, int64_t n, float* scratch) {
   const int64_t K = shape.K;
   const int64_t rotated = shape.heads + shape.kv_heads;
-  float* x_K = scratch_2K + K;
-  aim(K / 2, io.rotary, n, Sense::forward, scratch_2K);
+  float* rstd_H = scratch + K;
+  aim(K / 2, io.rotary, n, Sense::forward, scratch);
+  if (io.norms.q_K) reciprocal_roots(shape, io.qkv_NC, io.bias_C, io.norms.eps, n, rstd_H);
   for (int64_t head = 0; head < rotated + shape.kv_heads; ++head) {
-    const bf16* from_K = io.qkv_NC + n * shape.columns() + head * K;
-    const float* bias_K = io.bias_C ? io.bias_C + head * K : nullptr;
+    const Biased x = biased(shape, io.qkv_NC, io.bias_C, n, head);
     bf16* out_K = io.out_NC + n * shape.columns() + head * K;
+    const auto store = [&](int64_t i, int64_t count, Lanes value) { store_first(out_K + i, count, value); };
     if (head >= rotated) {
-      if (bias_K || from_K != out_K) add_bias(K, from_K, bias_K, out_K);
-      continue;
+      if (x.bias_K || x.qkv_K != out_K) for_lanes(K, [&](int64_t i, int64_t count) { store(i, count, x(i, count)); });
+    } else if (const float* weight_K = norm_weight(shape, io.norms, head)) {
+      const Lanes rstd = splat(rstd_H[head]);
+      turn_head(K / 2, scratch, [&](int64_t i, int64_t count) { return x(i, count) * rstd * load_first(weight_K + i, count); }, store);
+    } else {
+      turn_head(K / 2, scratch, x, store);
     }
-    const float squares = add_bias(K, from_K, bias_K, x_K);
-    const float* weight_K = norm_weight(shape, io.norms, head);
-    if (weight_K) scale(K, reciprocal_root(squares, K, io.norms.eps), weight_K, x_K);
-    turn_head(K / 2, scratch_2K, x_K, out_K);
   }
 }
 
@@ -110,64 +115,60 @@ struct Partial {
   float* dnorms_2K;
 };
 
-float weighted_dot(int64_t K, const float* u_K, const float* weight_K, const float* x_K) {
-  Lanes sum = splat(0);
-  for_lanes(K, [&](int64_t i, int64_t count) {
-    sum = multiply_add(load_first(u_K + i, count) * load_first(weight_K + i, count), load_first(x_K + i, count), sum);
-  });
-  return reduce_add(sum);
-}
+// A head's gradient, rounded once, and added unrounded to that of its bias.
+struct Finished {
+  bf16* dqkv_K;
+  float* dbias_K;  // null: not wanted
+  void operator()(int64_t i, int64_t count, Lanes value) const {
+    store_first(dqkv_K + i, count, value);
+    if (dbias_K) store_first(dbias_K + i, count, load_first(dbias_K + i, count) + value);
+  }
+};
 
 struct NormedHead {
-  const float* x_K;
+  Biased x;
   const float* weight_K;
   float rstd;
 };
 
-// u becomes the gradient of x; the weight's is added to.
-void through_norm(int64_t K, const NormedHead& head, float* u_K, float* dweight_K) {
+// From the gradient u of the normalised head to that of the head; adds to the weight's.
+void through_norm(int64_t K, const NormedHead& head, const float* u_K, float* dweight_K, const Finished& finish) {
+  Lanes products = splat(0);
+  for_lanes(K, [&](int64_t i, int64_t count) {
+    products = multiply_add(load_first(u_K + i, count) * load_first(head.weight_K + i, count), head.x(i, count), products);
+  });
   const float r = head.rstd;
   const Lanes rstd = splat(r);
-  const Lanes pull = splat(-weighted_dot(K, u_K, head.weight_K, head.x_K) * r * r * r / static_cast<float>(K));
+  const Lanes pull = splat(-reduce_add(products) * r * r * r / static_cast<float>(K));
   for_lanes(K, [&](int64_t i, int64_t count) {
-    const Lanes x = load_first(head.x_K + i, count);
+    const Lanes x = head.x(i, count);
     const Lanes scaled = load_first(u_K + i, count) * rstd;
     store_first(dweight_K + i, count, multiply_add(scaled, x, load_first(dweight_K + i, count)));
-    store_first(u_K + i, count, multiply_add(x, pull, scaled * load_first(head.weight_K + i, count)));
+    finish(i, count, multiply_add(x, pull, scaled * load_first(head.weight_K + i, count)));
   });
 }
 
-// Rounds a head's gradient and adds it, unrounded, to that of the bias (null: not wanted).
-template <typename From>
-void finish_gradient(int64_t K, const From* u_K, bf16* dqkv_K, float* dbias_K) {
-  for_lanes(K, [&](int64_t i, int64_t count) {
-    const Lanes u = load_first(u_K + i, count);
-    store_first(dqkv_K + i, count, u);
-    if (dbias_K) store_first(dbias_K + i, count, load_first(dbias_K + i, count) + u);
-  });
-}
-
-// `scratch_3K` holds the row's directions, then the gradient of one head, then the head.
-void backward_row(const RopeShape& shape, const RopeBackward& io, int64_t n, const Partial& partial, float* scratch_3K) {
+// `scratch` holds the row's directions [K], the gradient of one head [K], then the roots of its q and k heads.
+void backward_row(const RopeShape& shape, const RopeBackward& io, int64_t n, const Partial& partial, float* scratch) {
   const int64_t K = shape.K;
   const int64_t rotated = shape.heads + shape.kv_heads;
-  float* u_K = scratch_3K + K;
-  float* x_K = scratch_3K + 2 * K;
-  aim(K / 2, io.rotary, n, Sense::backward, scratch_3K);
+  float* u_K = scratch + K;
+  float* rstd_H = scratch + 2 * K;
+  aim(K / 2, io.rotary, n, Sense::backward, scratch);
+  if (io.norms.q_K) reciprocal_roots(shape, io.qkv_NC, io.bias_C, io.norms.eps, n, rstd_H);
   for (int64_t head = 0; head < rotated + shape.kv_heads; ++head) {
-    const int64_t at = n * shape.columns() + head * K;
-    float* dbias_K = io.dbias_C ? partial.dbias_C + head * K : nullptr;
+    bf16* dqkv_K = io.dqkv_NC + n * shape.columns() + head * K;
+    const Finished finish{dqkv_K, io.dbias_C ? partial.dbias_C + head * K : nullptr};
+    const auto gradient = [&](int64_t i, int64_t count) { return load_first(dqkv_K + i, count); };
     if (head >= rotated) {
-      if (dbias_K) finish_gradient(K, io.dqkv_NC + at, io.dqkv_NC + at, dbias_K);
-      continue;
+      if (finish.dbias_K) for_lanes(K, [&](int64_t i, int64_t count) { finish(i, count, gradient(i, count)); });
+    } else if (const float* weight_K = norm_weight(shape, io.norms, head)) {
+      turn_head(K / 2, scratch, gradient, [&](int64_t i, int64_t count, Lanes value) { store_first(u_K + i, count, value); });
+      const NormedHead normed{biased(shape, io.qkv_NC, io.bias_C, n, head), weight_K, rstd_H[head]};
+      through_norm(K, normed, u_K, partial.dnorms_2K + (head < shape.heads ? 0 : K), finish);
+    } else {
+      turn_head(K / 2, scratch, gradient, finish);
     }
-    turn_head(K / 2, scratch_3K, io.dqkv_NC + at, u_K);
-    if (const float* weight_K = norm_weight(shape, io.norms, head)) {
-      const float squares = add_bias(K, io.qkv_NC + at, io.bias_C ? io.bias_C + head * K : nullptr, x_K);
-      const NormedHead normed{x_K, weight_K, reciprocal_root(squares, K, io.norms.eps)};
-      through_norm(K, normed, u_K, head < shape.heads ? partial.dnorms_2K : partial.dnorms_2K + K);
-    }
-    finish_gradient(K, u_K, io.dqkv_NC + at, dbias_K);
   }
 }
 
@@ -185,12 +186,12 @@ void add_partials(int64_t blocks, int64_t stride, int64_t width, const float* pa
 
 Status rope_forward(const RopeShape& shape, const RopeForward& io) {
   const int64_t blocks = (shape.N + forward_rows - 1) / forward_rows;
-  const int64_t stride = 2 * shape.K;
+  const int64_t stride = round_to_lanes(shape.K + shape.heads + shape.kv_heads);
   void* scratch = nullptr;
   LIMBECK_TRY(workspace(static_cast<size_t>(blocks * stride) * sizeof(float), &scratch));
-  float* scratch_B2K = static_cast<float*>(scratch);
+  float* rows = static_cast<float*>(scratch);
   parallel_blocks(shape.N, forward_rows, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) forward_row(shape, io, n, scratch_B2K + begin / forward_rows * stride);
+    for (int64_t n = begin; n < end; ++n) forward_row(shape, io, n, rows + begin / forward_rows * stride);
   });
   return fine();
 }
@@ -199,7 +200,7 @@ Status rope_backward(const RopeShape& shape, const RopeBackward& io) {
   const int64_t K = shape.K;
   const int64_t C = shape.columns();
   const int64_t blocks = (shape.N + backward_rows - 1) / backward_rows;
-  const int64_t stride = C + 5 * K;  // a block's sums of bias and norms, then 3K of scratch
+  const int64_t stride = round_to_lanes(C + 4 * K + shape.heads + shape.kv_heads);  // a block's sums of bias and norms, then scratch of one row
   void* scratch = nullptr;
   LIMBECK_TRY(workspace(static_cast<size_t>(blocks * stride) * sizeof(float), &scratch));
   float* partials = static_cast<float*>(scratch);
