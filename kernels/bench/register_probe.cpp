@@ -14,7 +14,8 @@ constexpr int accumulators = 12;  // more than latency times throughput of a pro
 // Each loop answers the FLOPs it did. What it sums is kept, so that no compiler drops the loop.
 
 __attribute__((target("avx2,fma"))) double fma_loop(int64_t rounds, float* kept) {
-  __m256 sum[accumulators] = {};
+  __m256 sum[accumulators];
+  for (int i = 0; i < accumulators; ++i) sum[i] = _mm256_set1_ps(static_cast<float>(i));  // alike, a compiler would compute only one of them
   const __m256 x = _mm256_set1_ps(1e-9f);
   for (int64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 12
@@ -27,7 +28,8 @@ __attribute__((target("avx2,fma"))) double fma_loop(int64_t rounds, float* kept)
 }
 
 __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) double avx512_loop(int64_t rounds, float* kept) {
-  __m512 sum[accumulators] = {};
+  __m512 sum[accumulators];
+  for (int i = 0; i < accumulators; ++i) sum[i] = _mm512_set1_ps(static_cast<float>(i));
   const __m512bh x = _mm512_cvtne2ps_pbh(_mm512_set1_ps(1e-9f), _mm512_set1_ps(1e-9f));
   for (int64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 12

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Argument, type Command, InvalidArgumentError } from 'commander';
 import { AppError } from '../../common/errors.js';
 import { ArgumentInvalid } from '../failure.js';
+import { stopOnSignal } from '../stop.js';
 import { chosen, titleOf } from './case.js';
 import { CASES } from './cases.js';
 import { figureTable, type Figure } from './figure.js';
@@ -60,6 +61,7 @@ async function measureEngine(options: BenchOptions): Promise<{ figures: Figure[]
   const scope = options.trial ? 'trial' : options.full ? 'full' : 'standard';
   const cases = chosen(CASES, { ...options, scope });
   if (cases.length === 0) throw new ArgumentInvalid(`no row of this scope contains "${options.only}"; there are ${[...new Set(chosen(CASES, { scope }).map(({ name }) => name))].join('; ')}`);
+  const signal = stopOnSignal('stopping; the random weights are removed');
   const models = new RandomModels();
   const figures: Figure[] = [];
   const failures: string[] = [];
@@ -67,7 +69,8 @@ async function measureEngine(options: BenchOptions): Promise<{ figures: Figure[]
     for (const entry of cases) {
       sayAside(`measuring ${titleOf(entry)}`);
       try {
-        figures.push(...(await measureCase(entry, { threads: availableParallelism(), rounds: options.rounds, modelDir: await models.dirOf(entry), bufferBytes: BUFFER_BYTES[scope] })));
+        const modelDir = await models.dirOf(entry);
+        figures.push(...(await measureCase(entry, { threads: availableParallelism(), rounds: options.rounds, modelDir, bufferBytes: BUFFER_BYTES[scope] }, signal)));
       } catch (error) {
         if (!(error instanceof CaseFailed)) throw error;
         sayAside(error.message);

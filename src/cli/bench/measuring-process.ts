@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { AppError } from '../../common/errors.js';
+import { Aborted, AppError } from '../../common/errors.js';
 import { titleOf, type Case } from './case.js';
 import type { Figure } from './figure.js';
 
@@ -22,11 +22,13 @@ export class CaseFailed extends AppError {
   readonly kind = 'unavailable';
 }
 
-/** Measures a case in a process of its own, with the threads' settings of an engine process. @throws CaseFailed */
-export async function measureCase(entry: Case, order: Omit<Order, 'title'>): Promise<readonly Figure[]> {
+/** Measures a case in a process of its own, with the threads' settings of an engine process. @throws CaseFailed; Aborted, with the process gone. */
+export async function measureCase(entry: Case, order: Omit<Order, 'title'>, signal: AbortSignal): Promise<readonly Figure[]> {
   const title = titleOf(entry);
   const child = fork(fileURLToPath(new URL('../../main.bench.js', import.meta.url)), [JSON.stringify({ ...order, title } satisfies Order)], {
     execArgv: ['--enable-source-maps'],
+    signal,
+    killSignal: 'SIGKILL', // native calls take their time
     env: { OMP_WAIT_POLICY: 'passive', OMP_NUM_THREADS: String(order.threads) },
   });
   const answer = await new Promise<Answer>((resolve) => {
@@ -34,6 +36,7 @@ export async function measureCase(entry: Case, order: Omit<Order, 'title'>): Pro
     child.once('error', ({ message }) => resolve({ failure: message }));
     child.once('exit', (code, signal) => resolve({ failure: signal ? `its process was killed by ${signal}` : `its process ended with status ${code}` }));
   });
+  if (signal.aborted) throw new Aborted('the benchmark');
   if ('failure' in answer) throw new CaseFailed(`${title}: ${answer.failure}`);
   return answer.figures;
 }

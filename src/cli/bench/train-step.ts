@@ -1,4 +1,4 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { NativeEngine } from '../../engine/native/native-engine.js';
 import type { Engine } from '../../engine/engine.js';
 import { readModelConfig } from '../../model-files/config.js';
@@ -80,9 +80,13 @@ async function measureContention(setting: Setting, { lengths, name, shape }: { l
   return [figure({ name, shape, value: tokens / median(beside), unit: 'tok/s', limit: tokens / median(alone) })];
 }
 
-// A process that only counts, until it is killed; it ends with this one.
+// A process that only counts, until it is killed or this one is gone.
 function busyProcess(): ChildProcess {
-  return fork('-e', [], { execArgv: ['-e', "process.on('disconnect', () => process.exit()); const spin = () => { const end = performance.now() + 50; while (performance.now() < end); setImmediate(spin); }; spin();"] });
+  const program = `
+    process.on('disconnect', () => process.exit());
+    const spin = () => { for (const end = performance.now() + 50; performance.now() < end; ); setImmediate(spin); };
+    spin();`;
+  return spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
 }
 
 /** Forward, backward and AdamW on one batch. */
@@ -92,9 +96,12 @@ export async function trainingStep(engine: Engine, batch: PackedBatch): Promise<
   return lossNats;
 }
 
+/** What a benchmark may take of a small machine; the engine refuses a batch that needs more. */
+const MEMORY_LIMIT_BYTES = 18 * 2 ** 30;
+
 /** The engine in this very process, where its native calls can be clocked. */
 export async function withEngine<T>({ modelDir, threads }: Setting, use: (engine: NativeEngine) => Promise<T>): Promise<T> {
-  const engine = await NativeEngine.open({ modelDir, threads });
+  const engine = await NativeEngine.open({ modelDir, threads, memoryLimitBytes: MEMORY_LIMIT_BYTES });
   try {
     return await use(engine);
   } finally {
