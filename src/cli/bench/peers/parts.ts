@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { compete, curveFigure, curveTable, memoryFigure, rateFigure, type Contestant, type PeerFigure, type Result, type Schedule } from './contest.js';
 import { EngineSide, type Generation } from './engine-side.js';
 import { run, type PeerEnvironment } from './environment.js';
-import { PeerProcess } from './peer-process.js';
+import { PeerFailed, PeerProcess } from './peer-process.js';
 import { fastestSetting, settingText, threadSettings, threadVariables, type ThreadSetting } from './threads.js';
 import { OPTIMIZER, STEP, SUPPORT, type Workload } from './workload.js';
 
@@ -16,13 +16,16 @@ export interface PartContext {
   readonly say: (line: string) => void;
 }
 
-/** The first steps are not timed, but they are on the loss curve. */
-const TRAINING: Schedule = { warmUps: 2, rounds: 8 };
+/** The first step is not timed, but it is on the loss curve. */
+const TRAINING: Schedule = { warmUps: 1, rounds: 9 };
+/** The loop's curve is known by then. */
+const COMPILED: Schedule = { warmUps: 1, rounds: 5 };
 const GENERATING: Schedule = { warmUps: 1, rounds: 5 };
 const BATCHES = [32, 8, 1];
+const TUNED_BATCH = 8;
 const REQUEST = { promptTokens: 32, newTokens: 64 } as const;
 
-const PARTS = { trl: compareTrl, pytorch: comparePyTorch, compile: compareCompiled, generate: compareGenerate, 'llama.cpp': compareLlama };
+const PARTS = { trl: compareTrl, pytorch: comparePyTorch, generate: compareGenerate, 'llama.cpp': compareLlama };
 export type PartName = keyof typeof PARTS;
 export const PART_NAMES = Object.keys(PARTS) as PartName[];
 
@@ -33,25 +36,33 @@ export function runPart(part: PartName, context: PartContext): Promise<PeerFigur
 
 async function compareTrl(context: PartContext): Promise<PeerFigure[]> {
   const setting = await tuned(context, (chosen) => openTrl(context, chosen, 1));
-  return trainingFigures(context, 'train step with the teacher', await contest(context, TRAINING, [() => EngineSide.trainerWithTeacher(context.workload), () => openTrl(context, setting, STEP.sequences)]));
+  const results = await contest(context, TRAINING, [() => EngineSide.trainerWithTeacher(context.workload), () => openTrl(context, setting, STEP.sequences)]);
+  return trainingFigures(context, 'train step with the teacher', results);
 }
 
 async function comparePyTorch(context: PartContext): Promise<PeerFigure[]> {
   const setting = await tuned(context, (chosen) => openLoop(context, chosen, { sequences: 1, compile: false }));
-  return trainingFigures(context, 'train step on stored targets', await contest(context, TRAINING, [() => EngineSide.trainer(context.workload), () => openLoop(context, setting, { sequences: STEP.sequences, compile: false })]));
-}
-
-// Compiling takes about a minute, so the loop's own setting is found without it.
-async function compareCompiled(context: PartContext): Promise<PeerFigure[]> {
-  const setting = await tuned(context, (chosen) => openLoop(context, chosen, { sequences: 1, compile: false }));
-  return trainingFigures(context, 'train step on stored targets', await contest(context, TRAINING, [() => EngineSide.trainer(context.workload), () => openLoop(context, setting, { sequences: STEP.sequences, compile: true })]));
+  const against = async (loop: 'plain' | 'compiled'): Promise<PeerFigure[]> => {
+    const compile = loop === 'compiled';
+    const schedule = compile ? COMPILED : TRAINING;
+    const results = await contest(context, schedule, [() => EngineSide.trainer(context.workload), () => openLoop(context, setting, { sequences: STEP.sequences, compile })]);
+    return trainingFigures(context, 'train step on stored targets', results);
+  };
+  const plain = await against('plain');
+  try {
+    return [...plain, ...(await against('compiled'))];
+  } catch (error) {
+    if (!(error instanceof PeerFailed)) throw error;
+    context.say(`torch.compile does not work here: ${error.message}`);
+    return plain;
+  }
 }
 
 async function compareGenerate(context: PartContext): Promise<PeerFigure[]> {
+  const setting = await tuned(context, (chosen) => openGenerate(context, chosen, { ...REQUEST, batch: TUNED_BATCH, newTokens: 16 }));
   const figures: PeerFigure[] = [];
   for (const batch of BATCHES) {
     const generation = { ...REQUEST, batch };
-    const setting = await tuned(context, (chosen) => openGenerate(context, chosen, { ...generation, newTokens: 16 }));
     const results = await contest(context, GENERATING, [() => EngineSide.generator(context.workload, generation), () => openGenerate(context, setting, generation)]);
     figures.push(rateFigure(generationName(context, generation), results, { amount: batch * generation.newTokens, unit: 'new tok' }));
   }
