@@ -128,7 +128,7 @@ enum class Way { panels, onednn, widened };
 
 // Depends on the shape and the CPU's instructions alone: bits must not depend on the clock. Tile units multiply several times faster than vectors once
 // there are rows enough to fill a tile.
-Way way_for(const GemmShape& shape) {
+Way way_for([[maybe_unused]] const GemmShape& shape) {
 #ifdef __AVX512BF16__
   constexpr int64_t rows_a_tile = 16;
   if (has_bf16_products() && (!has_tile_products() || shape.m < rows_a_tile)) return Way::panels;

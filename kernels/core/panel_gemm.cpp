@@ -14,12 +14,14 @@ namespace limbeck {
 
 namespace {
 
-constexpr int64_t k_block = 4096;                     // a panel of 48 columns then takes 384 KiB, which leaves room in a second-level cache
+constexpr int64_t k_block = 4096;                      // a panel of 48 columns then takes 384 KiB, which leaves room in a second-level cache
+constexpr int64_t packed_bytes = int64_t{8} << 20;    // of B at a time, which the cores share
 constexpr int64_t straight_bytes = int64_t{8} << 20;  // of A at a time, where it has to be turned
+constexpr int64_t near_bytes = 384 << 10;             // of A a task: they stay near while the panels pass
 constexpr int64_t turned_rows = 64;
-constexpr int64_t summed_rows = 1024;                 // of float32 sums kept while a bf16 product runs over several blocks of k
-constexpr int64_t least_task_rows = 256;
+constexpr int64_t summed_rows = 1024;  // of float32 sums kept while a bf16 product runs over several blocks of k
 constexpr int64_t tasks_a_thread = 16;
+constexpr int64_t direct_tasks_a_thread = 3;
 
 int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
 int64_t round_up(int64_t count, int64_t step) { return blocks_of(count, step) * step; }
@@ -55,11 +57,13 @@ class PanelProduct {
 
   // Allocates what the whole product needs.
   Status prepare() {
+    if (is_direct()) return fine();
     static Scratch straight, panels;
     const int64_t depth = std::min(k_block, shape_.k);
-    panel_bytes_ = panel_pairs(depth) * panel_columns * 2 * static_cast<int64_t>(sizeof(bf16));
-    panels_ = static_cast<char*>(panels.at_least(panel_bytes_ * thread_count()));
-    if (!panels_) return no_memory(panel_bytes_ * thread_count());
+    panel_elements_ = panel_pairs(depth) * 2 * panel_columns;
+    panels_a_block_ = std::min(blocks_of(shape_.n, panel_columns), packed_bytes / (panel_elements_ * 2));
+    panels_ = static_cast<bf16*>(panels.at_least(panels_a_block_ * panel_elements_ * 2));
+    if (!panels_) return no_memory(panels_a_block_ * panel_elements_ * 2);
     if (shape_.a == Layout::normal) return fine();
     straight_leading_ = round_up(depth, 32) + 32;  // off powers of two, at which eight rows would fall on one set of the first-level cache
     straight_rows_ = std::min(round_up(shape_.m, vector_columns), straight_bytes / (straight_leading_ * 2) / vector_columns * vector_columns);
@@ -67,9 +71,10 @@ class PanelProduct {
     return straight_ ? fine() : no_memory(straight_rows_ * straight_leading_ * 2);
   }
 
-  // Calls tile(rows of A, row, panel, first column) over C[rows, all] for one block of k.
+  // Calls tile(rows of A, row, columns of B, first column) over C[rows, all] for one block of k.
   template <typename Tile>
   void run(Part rows, Part depth, const Tile& tile) const {
+    if (is_direct()) return run_direct(rows, depth, tile);
     const int64_t step = shape_.a == Layout::normal ? rows.size : straight_rows_;
     for (int64_t begin = 0; begin < rows.size; begin += step) {
       const Part part{rows.begin + begin, std::min(step, rows.size - begin)};
@@ -78,6 +83,17 @@ class PanelProduct {
   }
 
  private:
+  bool is_direct() const { return shape_.m <= most_direct_rows && shape_.a == Layout::normal && shape_.b == Layout::transposed; }
+
+  template <typename Tile>
+  void run_direct(Part rows, Part depth, const Tile& tile) const {
+    const int64_t step = round_up(blocks_of(shape_.n, direct_tasks_a_thread * thread_count()), panel_columns);
+    parallel_blocks(shape_.n, step, [&](int64_t begin, int64_t end) {
+      const PanelRows a{a_ + rows.begin * shape_.lda + depth.begin, rows.size, shape_.lda, depth.size};
+      tile(a, rows.begin, StoredColumns{b_ + begin * shape_.ldb + depth.begin, end - begin, shape_.ldb}, begin);
+    });
+  }
+
   PanelRows rows_of_a(Part rows, Part depth) const {
     if (shape_.a == Layout::normal) return {a_ + rows.begin * shape_.lda + depth.begin, rows.size, shape_.lda, depth.size};
     parallel_blocks(rows.size, turned_rows, [&](int64_t begin, int64_t end) {
@@ -88,30 +104,40 @@ class PanelProduct {
 
   template <typename Tile>
   void run_tasks(const PanelRows& a, int64_t first_row, Part depth, const Tile& tile) const {
-    const int64_t panels = blocks_of(shape_.n, panel_columns);
-    const int64_t wanted = blocks_of(tasks_a_thread * thread_count(), panels);
-    const int64_t task_rows = std::max(least_task_rows, round_up(blocks_of(a.count, wanted), tile_rows));
-    parallel_for(blocks_of(a.count, task_rows) * panels, [&](int64_t index) {
-      const int64_t row = index / panels * task_rows;
-      const Panel panel = pack(index % panels * panel_columns, depth);
-      const PanelRows rows{a.data + row * a.leading, std::min(task_rows, a.count - row), a.leading, a.k};
-      tile(rows, first_row + row, panel, index % panels * panel_columns);
-    });
+    const int64_t block_columns = panels_a_block_ * panel_columns;
+    for (int64_t begin = 0; begin < shape_.n; begin += block_columns) {
+      const Part columns{begin, std::min(block_columns, shape_.n - begin)};
+      const int64_t panels = blocks_of(columns.size, panel_columns);
+      parallel_for(panels, [&](int64_t index) { pack(columns, depth, index); });
+      const int64_t rows = task_rows(a, panels);
+      parallel_for(blocks_of(a.count, rows) * panels, [&](int64_t index) {
+        const int64_t row = index / panels * rows, column = index % panels * panel_columns;
+        const Panel panel{panels_ + index % panels * panel_elements_, std::min(panel_columns, columns.size - column)};
+        tile(PanelRows{a.data + row * a.leading, std::min(rows, a.count - row), a.leading, a.k}, first_row + row, panel, begin + column);
+      });
+    }
   }
 
-  Panel pack(int64_t column, Part depth) const {
-    const int64_t columns = std::min(panel_columns, shape_.n - column);
-    bf16* memory = reinterpret_cast<bf16*>(panels_ + omp_get_thread_num() * panel_bytes_);
-    if (shape_.b == Layout::transposed) pack_panel_from_columns(b_ + column * shape_.ldb + depth.begin, shape_.ldb, depth.size, columns, memory);
-    else pack_panel_from_rows(b_ + depth.begin * shape_.ldb + column, shape_.ldb, depth.size, columns, memory);
-    return {memory, columns};
+  // Few enough to stay near, and to keep all threads busy to the end.
+  int64_t task_rows(const PanelRows& a, int64_t panels) const {
+    const int64_t near = near_bytes / (a.k * 2);
+    const int64_t busy = blocks_of(a.count * panels, tasks_a_thread * thread_count());
+    return round_up(std::max<int64_t>(std::min(near, busy), 1), tile_rows);
+  }
+
+  void pack(Part columns, Part depth, int64_t index) const {
+    const int64_t column = columns.begin + index * panel_columns;
+    const int64_t count = std::min(panel_columns, columns.size - index * panel_columns);
+    bf16* panel = panels_ + index * panel_elements_;
+    if (shape_.b == Layout::transposed) pack_panel_from_columns({b_ + column * shape_.ldb + depth.begin, count, shape_.ldb}, depth.size, panel);
+    else pack_panel_from_rows(b_ + depth.begin * shape_.ldb + column, shape_.ldb, depth.size, count, panel);
   }
 
   const GemmShape shape_;
   const bf16* a_;
   const bf16* b_;
-  char* panels_ = nullptr;  // one a thread
-  int64_t panel_bytes_ = 0;
+  bf16* panels_ = nullptr;
+  int64_t panel_elements_ = 0, panels_a_block_ = 0;
   bf16* straight_ = nullptr;
   int64_t straight_leading_ = 0, straight_rows_ = 0;
 };
@@ -127,8 +153,8 @@ struct Sums {
 };
 
 void add_block(const PanelProduct& product, Part rows, Part depth, PanelInto into, Sums sums) {
-  product.run(rows, depth, [&](const PanelRows& a, int64_t row, const Panel& panel, int64_t column) {
-    panel_tiles(a, panel, into, sums.data + (row - rows.begin) * sums.leading + column, sums.leading);
+  product.run(rows, depth, [&](const PanelRows& a, int64_t row, const auto& columns, int64_t column) {
+    panel_tiles(a, columns, into, sums.data + (row - rows.begin) * sums.leading + column, sums.leading);
   });
 }
 
@@ -159,8 +185,8 @@ Status panel_gemm(const GemmShape& shape, const bf16* a, const bf16* b, bf16* c)
   PanelProduct product(shape, a, b);
   LIMBECK_TRY(product.prepare());
   if (shape.k <= k_block) {
-    product.run({0, shape.m}, {0, shape.k}, [&](const PanelRows& rows, int64_t row, const Panel& panel, int64_t column) {
-      panel_tiles(rows, panel, c + row * shape.ldc + column, shape.ldc);
+    product.run({0, shape.m}, {0, shape.k}, [&](const PanelRows& rows, int64_t row, const auto& columns, int64_t column) {
+      panel_tiles(rows, columns, c + row * shape.ldc + column, shape.ldc);
     });
     return fine();
   }

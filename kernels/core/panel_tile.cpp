@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #include <algorithm>
 #include <cstring>
+#include "core/panel_pack.h"
 
 namespace limbeck {
 
@@ -31,10 +32,15 @@ inline __m512bh splat_single(const bf16* from) {
   return splat_pair(pair);
 }
 
+// Whole vectors are stored without a mask: masked stores are slow on some CPUs.
 struct AddFloats {
   float* c;
   int64_t ldc;
-  void put(int row, int vector, __mmask16 mask, __m512 sum) const {
+  void put(int row, int vector, __m512 sum) const {
+    float* to = c + row * ldc + vector * vector_columns;
+    _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), sum));
+  }
+  void put_first(int row, int vector, __mmask16 mask, __m512 sum) const {
     float* to = c + row * ldc + vector * vector_columns;
     _mm512_mask_storeu_ps(to, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, to), sum));
   }
@@ -43,13 +49,18 @@ struct AddFloats {
 struct StoreFloats {
   float* c;
   int64_t ldc;
-  void put(int row, int vector, __mmask16 mask, __m512 sum) const { _mm512_mask_storeu_ps(c + row * ldc + vector * vector_columns, mask, sum); }
+  void put(int row, int vector, __m512 sum) const { _mm512_storeu_ps(c + row * ldc + vector * vector_columns, sum); }
+  void put_first(int row, int vector, __mmask16 mask, __m512 sum) const { _mm512_mask_storeu_ps(c + row * ldc + vector * vector_columns, mask, sum); }
 };
 
 struct StoreBf16 {
   bf16* c;
   int64_t ldc;
-  void put(int row, int vector, __mmask16 mask, __m512 sum) const {
+  void put(int row, int vector, __m512 sum) const {
+    const __m256bh narrow = _mm512_cvtneps_pbh(sum);
+    std::memcpy(c + row * ldc + vector * vector_columns, &narrow, sizeof narrow);
+  }
+  void put_first(int row, int vector, __mmask16 mask, __m512 sum) const {
     const __m256bh narrow = _mm512_cvtneps_pbh(sum);
     __m256i bits;
     std::memcpy(&bits, &narrow, sizeof bits);
@@ -57,11 +68,52 @@ struct StoreBf16 {
   }
 };
 
-template <int rows, int vectors, typename Target>
-void tile(const PanelRows& a, const Panel& b, const Target& target) {
+// Where a tile's chains start.
+struct FromZero {
+  __m512 get(int, int) const { return _mm512_setzero_ps(); }
+  FromZero below(int64_t) const { return {}; }
+};
+
+struct FromSums {
+  const float* sums;  // panel_columns between rows
+  __m512 get(int row, int vector) const { return _mm512_loadu_ps(sums + row * panel_columns + vector * vector_columns); }
+  FromSums below(int64_t rows) const { return {sums + rows * panel_columns}; }
+};
+
+// Stores the first `columns` of a vector's sums.
+template <typename Target>
+inline void put(const Target& target, int row, int vector, int64_t columns, __m512 sum) {
+  if (columns == vector_columns) target.put(row, vector, sum);
+  else target.put_first(row, vector, static_cast<__mmask16>(0xffffu >> (vector_columns - columns)), sum);
+}
+
+inline int64_t tiles_of(int64_t rows) { return (rows + tile_rows - 1) / tile_rows; }
+
+// What is brought nearer while tiles are multiplied: nothing, or lines spread over the pairs.
+struct NothingAhead {
+  void at(int64_t) const {}
+  NothingAhead share(int64_t, int64_t) const { return {}; }
+};
+
+struct LinesAhead {
+  const char* next;
+  int64_t lines, lines_a_pair;
+  void at(int64_t pair) const {
+    const int64_t end = std::min(lines, (pair + 1) * lines_a_pair);
+    for (int64_t line = pair * lines_a_pair; line < end; ++line) _mm_prefetch(next + line * line_bytes, _MM_HINT_T1);
+  }
+  // Those of one tile among `tiles`.
+  LinesAhead share(int64_t tile, int64_t tiles) const {
+    const int64_t begin = lines * tile / tiles;
+    return {next + begin * line_bytes, lines * (tile + 1) / tiles - begin, lines_a_pair};
+  }
+};
+
+template <int rows, int vectors, typename Start, typename Lines, typename Target>
+void tile(const PanelRows& a, const Panel& b, const Start& start, const Lines& ahead, const Target& target) {
   __m512 sum[rows][vectors];
   for (int i = 0; i < rows; ++i) {
-    for (int j = 0; j < vectors; ++j) sum[i][j] = _mm512_setzero_ps();
+    for (int j = 0; j < vectors; ++j) sum[i][j] = start.get(i, j);
   }
   const auto add_pair = [&](const bf16* from, int64_t pair, auto splat) {
     __m512bh b_row[vectors];
@@ -72,43 +124,103 @@ void tile(const PanelRows& a, const Panel& b, const Target& target) {
     }
   };
   const int64_t whole = a.k / 2;
-  for (int64_t pair = 0; pair < whole; ++pair) add_pair(a.data, pair, splat_pair);
+  for (int64_t pair = 0; pair < whole; ++pair) {
+    ahead.at(pair);
+    add_pair(a.data, pair, splat_pair);
+  }
   if (a.k % 2 != 0) add_pair(a.data, whole, splat_single);
-  const __mmask16 last_mask = static_cast<__mmask16>(0xffffu >> (vectors * vector_columns - b.columns));
+  const int64_t last_columns = b.columns - (vectors - 1) * vector_columns;
   for (int i = 0; i < rows; ++i) {
-    for (int j = 0; j < vectors; ++j) target.put(i, j, j == vectors - 1 ? last_mask : 0xffff, sum[i][j]);
+    for (int j = 0; j < vectors - 1; ++j) target.put(i, j, sum[i][j]);
+    put(target, i, vectors - 1, last_columns, sum[i][vectors - 1]);
   }
 }
 
-template <int rows, int vectors, typename Target>
-void pick_rows(const PanelRows& a, const Panel& b, const Target& target) {
+template <int rows, int vectors, typename Start, typename Lines, typename Target>
+void pick_rows(const PanelRows& a, const Panel& b, const Start& start, const Lines& ahead, const Target& target) {
   if constexpr (rows > 1) {
-    if (a.count < rows) return pick_rows<rows - 1, vectors>(a, b, target);
+    if (a.count < rows) return pick_rows<rows - 1, vectors>(a, b, start, ahead, target);
   }
-  tile<rows, vectors>(a, b, target);
+  tile<rows, vectors>(a, b, start, ahead, target);
 }
 
-template <int vectors, typename Target>
-void all_rows(const PanelRows& a, const Panel& b, const Target& target) {
+template <int vectors, typename Start, typename Lines, typename Target>
+void all_rows(const PanelRows& a, const Panel& b, const Start& start, const Lines& ahead, const Target& target) {
   if constexpr (vectors > 1) {
-    if (panel_vectors(b.columns) < vectors) return all_rows<vectors - 1>(a, b, target);
+    if (panel_vectors(b.columns) < vectors) return all_rows<vectors - 1>(a, b, start, ahead, target);
   }
-  for (int64_t i = 0; i < a.count; i += tile_rows) {
+  const int64_t tiles = tiles_of(a.count);
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t i = t * tile_rows;
     const PanelRows rows{a.data + i * a.leading, std::min(tile_rows, a.count - i), a.leading, a.k};
-    pick_rows<tile_rows, vectors>(rows, b, Target{target.c + i * target.ldc, target.ldc});
+    pick_rows<tile_rows, vectors>(rows, b, start.below(i), ahead.share(t, tiles), Target{target.c + i * target.ldc, target.ldc});
   }
 }
 
 constexpr int most_vectors = panel_columns / vector_columns;
+constexpr int64_t slab_values = 128;  // of k: a slab of a panel takes 12 KiB and stays, with sums and rows, in a first-level cache
+constexpr int64_t packing_rows = 5;   // packing a slab takes about as long as multiplying so many rows by it
+
+// The lines of a slab that packing did not fetch, over the pairs of all tiles.
+inline LinesAhead lines_left(const Ahead& packing, int64_t values, int64_t tiles) {
+  const int64_t squares = values / values_a_square * (panel_columns / vector_columns);
+  const int64_t lines = squares * (lines_a_square - packing.lines_a_square);
+  const int64_t pairs = std::max<int64_t>(1, tiles * (values / 2));
+  return {packing.next + squares * packing.lines_a_square * line_bytes, lines, (lines + pairs - 1) / pairs};
+}
+
+// A panel that exists a slab at a time. Chains go on from slab to slab, so that the sums are those of a whole panel.
+template <typename Target>
+void slabs(const PanelRows& a, const StoredColumns& b, const Target& target) {
+  alignas(64) bf16 slab[slab_values * panel_columns];
+  alignas(64) float sums[most_direct_rows * panel_columns];
+  for (int64_t begin = 0; begin < a.k; begin += slab_values) {
+    const int64_t values = std::min(slab_values, a.k - begin);
+    // The columns that follow are fetched meanwhile, in one line and evenly: memory then works while a slab is packed as well as while it is multiplied.
+    const Ahead ahead{reinterpret_cast<const char*>(b.data + panel_columns * (b.leading + begin)), lines_a_square * packing_rows / (packing_rows + a.count)};
+    pack_panel_from_columns({b.data + begin, b.columns, b.leading}, values, slab, ahead);
+    const PanelRows rows{a.data + begin, a.count, a.leading, values};
+    const LinesAhead rest = lines_left(ahead, values, tiles_of(a.count));
+    const StoreFloats into{sums, panel_columns};
+    if (begin == 0) all_rows<most_vectors>(rows, {slab, b.columns}, FromZero{}, rest, into);
+    else all_rows<most_vectors>(rows, {slab, b.columns}, FromSums{sums}, rest, into);
+  }
+  for (int64_t i = 0; i < a.count; ++i) {
+    for (int64_t column = 0; column < b.columns; column += vector_columns) {
+      const __m512 sum = _mm512_load_ps(sums + i * panel_columns + column);
+      put(target, static_cast<int>(i), static_cast<int>(column / vector_columns), std::min(vector_columns, b.columns - column), sum);
+    }
+  }
+}
+
+template <typename Target>
+void all_columns(const PanelRows& a, const StoredColumns& b, const Target& target) {
+  for (int64_t column = 0; column < b.columns; column += panel_columns) {
+    slabs(a, {b.data + column * b.leading, std::min(panel_columns, b.columns - column), b.leading}, Target{target.c + column, target.ldc});
+  }
+}
+
+template <typename Target>
+void multiply(const PanelRows& a, const Panel& b, const Target& target) { all_rows<most_vectors>(a, b, FromZero{}, NothingAhead{}, target); }
+
+template <typename Target>
+void multiply(const PanelRows& a, const StoredColumns& b, const Target& target) { all_columns(a, b, target); }
 
 }  // namespace
 
-void panel_tiles(const PanelRows& a, const Panel& b, PanelInto into, float* c, int64_t ldc) {
-  if (into == PanelInto::add) all_rows<most_vectors>(a, b, AddFloats{c, ldc});
-  else all_rows<most_vectors>(a, b, StoreFloats{c, ldc});
+template <typename Columns>
+void panel_tiles(const PanelRows& a, const Columns& b, PanelInto into, float* c, int64_t ldc) {
+  if (into == PanelInto::add) multiply(a, b, AddFloats{c, ldc});
+  else multiply(a, b, StoreFloats{c, ldc});
 }
 
-void panel_tiles(const PanelRows& a, const Panel& b, bf16* c, int64_t ldc) { all_rows<most_vectors>(a, b, StoreBf16{c, ldc}); }
+template <typename Columns>
+void panel_tiles(const PanelRows& a, const Columns& b, bf16* c, int64_t ldc) { multiply(a, b, StoreBf16{c, ldc}); }
+
+template void panel_tiles(const PanelRows&, const Panel&, PanelInto, float*, int64_t);
+template void panel_tiles(const PanelRows&, const Panel&, bf16*, int64_t);
+template void panel_tiles(const PanelRows&, const StoredColumns&, PanelInto, float*, int64_t);
+template void panel_tiles(const PanelRows&, const StoredColumns&, bf16*, int64_t);
 
 }  // namespace limbeck
 

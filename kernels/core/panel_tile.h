@@ -28,10 +28,21 @@ struct Panel {
   int64_t columns;   // 1 to panel_columns
 };
 
+// Columns of B as stored, k contiguous: for so few rows of A that a panel would be written for too little use.
+struct StoredColumns {
+  const bf16* data;
+  int64_t columns;  // >= 1
+  int64_t leading;  // elements between columns
+};
+
 enum class PanelInto { overwrite, add };
 
-// C[i, j] = or += sum_k rows[i, k] panel[k, j]; `ldc` elements between rows of C.
-void panel_tiles(const PanelRows&, const Panel&, PanelInto, float* c, int64_t ldc);
-void panel_tiles(const PanelRows&, const Panel&, bf16* c, int64_t ldc);  // rounded once, overwritten
+// C[i, j] = or += sum_k rows[i, k] columns[k, j], with `ldc` elements between rows of C; into bf16 rounded once and overwritten. Columns is Panel, or
+// StoredColumns for at most most_direct_rows rows: the same bits.
+constexpr int64_t most_direct_rows = 64;
+template <typename Columns>
+void panel_tiles(const PanelRows&, const Columns&, PanelInto, float* c, int64_t ldc);
+template <typename Columns>
+void panel_tiles(const PanelRows&, const Columns&, bf16* c, int64_t ldc);
 
 }  // namespace limbeck
