@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { startService, type RunningService } from '../../embedded/supervisor.js';
 import { readModelConfig } from '../../model-files/config.js';
 import { pruneModel } from '../../model-files/prune.js';
@@ -11,8 +11,8 @@ import { ApiClient } from '../api-client.js';
 import { duration, humanProgress } from '../progress.js';
 import { resultTable, stageTable } from '../result-table.js';
 import { stopOnSignal } from '../stop.js';
-import { startTeacherProcess } from '../teacher-process.js';
 import { answersSideBySide } from './answers.js';
+import { RUNTIME_CHOICES, startDemoTeacher, type RuntimeChoice } from './demo-teacher.js';
 import { expectedSeconds } from './expectation.js';
 import { keptLayers, TEACHER_NAME } from './job-file.js';
 import { demoPrompts, promptLines } from './prompts.js';
@@ -21,6 +21,7 @@ import { runThroughService, type DemoResult } from './submission.js';
 interface DemoFlags {
   readonly data: string;
   readonly teacher?: string;
+  readonly teacherRuntime: RuntimeChoice;
   readonly controls?: true;
   readonly keep?: true;
   readonly json?: string;
@@ -32,6 +33,7 @@ export function addDemoCommand(program: Command): void {
     .command('demo')
     .option('--data <dir>', 'where models, runs and the service go', '.limbeck/demo')
     .option('--teacher <dir>', 'a Hugging Face directory to use instead of SmolLM2-135M-Instruct; then no Python is needed')
+    .addOption(new Option('--teacher-runtime <name>', 'what runs the teacher: onnx (float32), native (the engine, bf16), or auto, which measures both and takes the faster').choices(RUNTIME_CHOICES).default('auto'))
     .option('--controls', 'also train the hard-label control at three learning rates and score the unigram control')
     .option('--keep', 'leave service and teacher up afterwards, and say where, until Ctrl-C')
     .option('--json <file>', 'also write the report as JSON into the file')
@@ -48,7 +50,7 @@ async function runDemo(flags: DemoFlags, signal: AbortSignal): Promise<void> {
   const controls = flags.controls ? 'all' : 'none';
   say(`expects to take about ${duration(await expectedSeconds(join(runDir, 'start'), controls, humanProgress()))} here`);
   const apiKey = randomBytes(24).toString('hex');
-  const teacher = await startTeacherProcess({ modelDir: teacherDir, modelName: TEACHER_NAME, port: 0, apiKey });
+  const teacher = await startDemoTeacher({ modelDir: teacherDir, modelName: TEACHER_NAME, port: 0, apiKey }, flags.teacherRuntime, say);
   try {
     say(`teacher: ${teacherDir} at ${teacher.url}`);
     await withService({ data, teacherUrl: teacher.url }, async (service) => {
