@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadKernels } from '../../kernels/binding/kernels.js';
 import type { Sampling } from '../../src/tokens/sample.js';
 import type { TargetBlock } from '../../src/tokens/target.js';
 import { TeacherRefused, type TaughtSample } from '../../src/teacher-clients/teacher-client.js';
@@ -21,7 +22,17 @@ function someIds(length: number, seed: number): Int32Array {
   return Int32Array.from({ length }, (_, i) => 5 + ((i * i * 13 + i * 7 + seed * 29) % (TINY_MODEL.vocab - 5)));
 }
 
-describe('teacher server and client over real HTTP', () => {
+/** Without bf16 instructions the native products add up in an order that depends on the number of rows; `teacher-session.spec.ts` bounds what follows. */
+const hasBf16Products = loadKernels().buildInfo().includes('library=avx512');
+if (!hasBf16Products) console.warn('this CPU multiplies no bf16: answers of the native runtime are not compared to the bit');
+
+/** How far log-probs may lie from float64's, in nats, by float32 and by activations in bf16. Ids that are as probable within it may stand for each other. */
+const RUNTIMES = [
+  { runtime: 'onnx', tolerance: 1e-4 },
+  { runtime: 'native', tolerance: 0.1 },
+] as const;
+
+describe.each(RUNTIMES)('teacher server on the $runtime runtime and client over real HTTP', ({ runtime, tolerance }) => {
   let dir: string;
   let server: TeacherServer;
   let client: VllmTeacherClient;
@@ -33,12 +44,16 @@ describe('teacher server and client over real HTTP', () => {
   beforeAll(async () => {
     dir = await writeTinyModel(await mkdtemp(join(tmpdir(), 'limbeck-server-client-')));
     llama = await Float64Llama.open(dir);
-    server = await startTestTeacher({ modelDir: dir, modelName: 'tiny', apiKey: KEY, maxLogprobs: 16, queueLimit: 4, retryAfterSeconds: 1 });
+    server = await startTestTeacher({ modelDir: dir, runtime, modelName: 'tiny', apiKey: KEY, maxLogprobs: 16, queueLimit: 4, retryAfterSeconds: 1 });
     // Four may wait, so a larger batch meets 429: waiting then takes no time here, though the clock goes on by it.
     let now = 0;
     const wait = (ms: number): Promise<void> => new Promise((resolve) => setImmediate(() => resolve(void (now += ms))));
     client = connect({ timing: { now: () => now, jitter: () => 0.5, wait } });
   });
+
+  function expectNear(actual: number, expected: number): void {
+    expect(Math.abs(actual - expected)).toBeLessThan(tolerance);
+  }
 
   afterAll(async () => {
     await client.close();
@@ -58,12 +73,14 @@ describe('teacher server and client over real HTTP', () => {
       const logits = reference[r + 4];
       const norm = logSumExp(logits);
       const actual = ids_T[r + 5];
-      const support = logits.map((_, id) => id).sort((a, b) => logits[b] - logits[a]).slice(0, K);
-      if (!support.includes(actual)) support.push(actual);
-      expect(idsOf(block, r)).toEqual(support);
-      support.forEach((id, s) => expect(block.logProbs_S[block.offsets_R1[r] + s]).toBeCloseTo(logits[id] - norm, 4));
-      expect(block.actualLogProbs_R[r]).toBeCloseTo(logits[actual] - norm, 4);
-      expect(block.tail_R[r]).toBeCloseTo(1 - support.reduce((sum, id) => sum + Math.exp(logits[id] - norm), 0), 4);
+      const best = logits.map((_, id) => id).sort((a, b) => logits[b] - logits[a]).slice(0, K);
+      const support = idsOf(block, r);
+      expect(support).toContain(actual);
+      for (const id of best) if (!support.includes(id)) expect(logits[id] - logits[best[K - 1]]).toBeLessThan(2 * tolerance);
+      expect(new Set(support).size).toBe(support.length);
+      support.forEach((id, s) => expectNear(block.logProbs_S[block.offsets_R1[r] + s], logits[id] - norm));
+      expectNear(block.actualLogProbs_R[r], logits[actual] - norm);
+      expectNear(block.tail_R[r], 1 - support.reduce((sum, id) => sum + Math.exp(logits[id] - norm), 0));
     }
   });
 
@@ -74,12 +91,12 @@ describe('teacher server and client over real HTTP', () => {
     expect(scored.actualLogProbs_R).toHaveLength(written.completion_T.length);
     written.completion_T.forEach((id, t) => {
       expect(idsOf(written.targets, t)).toContain(id);
-      expect(idsOf(written.targets, t)).toEqual(idsOf(scored, t));
-      expect(written.targets.actualLogProbs_R[t]).toBeCloseTo(scored.actualLogProbs_R[t], 4);
+      if (runtime === 'onnx') expect(idsOf(written.targets, t)).toEqual(idsOf(scored, t));
+      expectNear(written.targets.actualLogProbs_R[t], scored.actualLogProbs_R[t]);
     });
   });
 
-  it('gives a prompt the same answer alone as among many that overflow the queue, to the bit', async () => {
+  it.skipIf(runtime === 'native' && !hasBf16Products)('gives a prompt the same answer alone as among many that overflow the queue, to the bit', async () => {
     const prompts = Array.from({ length: 24 }, (_, i) => ({ ids_T: someIds(3 + ((i * 5) % 40), i), seed: 1000 + i }));
     const together = byIndex(await all(client.generate(prompts, SAMPLING, K)));
     expect(together).toHaveLength(prompts.length);
