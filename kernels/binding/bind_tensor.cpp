@@ -3,6 +3,8 @@
 #include "binding/call.h"
 #include "core/build_info.h"
 #include "core/parallel.h"
+#include "core/rehearsal.h"
+#include "core/workspace.h"
 #include "ops/elementwise.h"
 
 namespace limbeck {
@@ -34,6 +36,8 @@ Status free_tensor(Call& call) {
 }
 
 Status allocated_bytes(Call& call) { return call.give(static_cast<double>(tensor_allocated_bytes())); }
+
+Status give_workspace_bytes(Call& call) { return call.give(static_cast<double>(rehearsing ? take_rehearsed_workspace() : workspace_bytes())); }
 
 Status write(Call& call) {
   const AnyTensor tensor = call.any_tensor("tensor");
@@ -88,6 +92,7 @@ const Group group({{"alloc", 2, alloc},
                    {"view", 3, view},
                    {"free", 1, free_tensor},
                    {"allocatedBytes", 0, allocated_bytes},
+                   {"workspaceBytes", 0, give_workspace_bytes},
                    {"write", 2, write},
                    {"read", 2, read},
                    {"zero", 1, zero},

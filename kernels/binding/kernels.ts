@@ -30,6 +30,8 @@ export interface Kernels {
   free(tensor: Tensor): void;
   /** Bytes held by all live tensors. */
   allocatedBytes(): number;
+  /** Bytes of scratch memory that operations share; it has grown to the largest request and stays. */
+  workspaceBytes(): number;
   /** Copies from an array of the tensor's size: Float32Array (f32), Int32Array (i32), Uint16Array (bf16 bit patterns). */
   write(tensor: Tensor, source: Float32Array | Int32Array | Uint16Array): void;
   /** Copies into an array of the tensor's size; types as `write`. */
@@ -131,11 +133,20 @@ export interface Kernels {
   sampleToken(logits_BV: Tensor, temperature_B: Tensor, topK_B: Tensor, topP_B: Tensor, keys_B2: Tensor, counters_B4: Tensor, ids_B: Tensor, logProbs_B: Tensor): void;
 }
 
+/** The kernels as they are loaded. */
+export interface LoadedKernels extends Kernels {
+  /**
+   * The same operations, only rehearsed: each checks its arguments and computes nothing. `alloc` gives address space that takes memory only where it is written
+   * (`allocatedBytes` does not count it); `workspaceBytes` is the most scratch asked for in rehearsals since it was last read.
+   */
+  readonly rehearsal: Kernels;
+}
+
 /** Loads the native library that suits this CPU; only the engine process and the kernels' own tests do. @throws CpuUnsupported @throws KernelsNotBuilt */
-export function loadKernels(): Kernels {
+export function loadKernels(): LoadedKernels {
   const path = kernelLibraryPath();
   if (!existsSync(path)) throw new KernelsNotBuilt(path);
-  return createRequire(import.meta.url)(path) as Kernels;
+  return createRequire(import.meta.url)(path) as LoadedKernels;
 }
 
 /** Where the built library for this CPU stands, or where it should. @throws CpuUnsupported */

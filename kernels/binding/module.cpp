@@ -1,7 +1,9 @@
-// module.cpp -- puts every registered operation on the module's exports and turns a refused Status into a JavaScript Error with a stable `code`.
+// module.cpp -- puts every registered operation on the module's exports, and once more on `exports.rehearsal`, where it is only rehearsed; turns a refused
+//   Status into a JavaScript Error with a stable `code`.
 #include <exception>
 #include <new>
 #include "binding/call.h"
+#include "core/rehearsal.h"
 
 namespace limbeck {
 namespace {
@@ -14,7 +16,8 @@ const char* code_text(Code code) {
     case Code::bad_value: return "kernels.bad_value";
     case Code::out_of_memory: return "kernels.out_of_memory";
     case Code::unsupported: return "kernels.unsupported";
-    case Code::ok: break;
+    case Code::ok:
+    case Code::rehearsed: break;
   }
   return "kernels.failed";
 }
@@ -35,25 +38,40 @@ napi_value invoke(napi_env env, napi_callback_info info) {
   const Entry& entry = *static_cast<const Entry*>(data);
   Call call(env, info, entry.arity);
   const Status status = call.check().ok() ? run_guarded(entry, call) : call.check();
-  if (!status.ok()) {
+  if (!status.ok() && status.code != Code::rehearsed) {
     napi_throw_error(env, code_text(status.code), (std::string(entry.name) + ": " + status.message).c_str());
     return nullptr;
   }
   return call.result();
 }
 
+napi_value rehearse(napi_env env, napi_callback_info info) {
+  const Rehearsal rehearsal;
+  return invoke(env, info);
+}
+
+// Puts every operation on `object`, called through `callback`.
+bool put_operations(napi_env env, napi_value object, napi_callback callback) {
+  for (const Entry& entry : registered_operations()) {
+    napi_value function;
+    void* data = const_cast<Entry*>(&entry);
+    if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, callback, data, &function) != napi_ok ||
+        napi_set_named_property(env, object, entry.name, function) != napi_ok) {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 }  // namespace limbeck
 
 NAPI_MODULE_INIT() {
-  for (const limbeck::Entry& entry : limbeck::registered_operations()) {
-    napi_value function;
-    void* data = const_cast<limbeck::Entry*>(&entry);
-    if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, limbeck::invoke, data, &function) != napi_ok ||
-        napi_set_named_property(env, exports, entry.name, function) != napi_ok) {
-      napi_throw_error(env, "kernels.failed", "the native operations cannot be put on the module");
-      return nullptr;
-    }
+  napi_value rehearsal;
+  if (!limbeck::put_operations(env, exports, limbeck::invoke) || napi_create_object(env, &rehearsal) != napi_ok ||
+      !limbeck::put_operations(env, rehearsal, limbeck::rehearse) || napi_set_named_property(env, exports, "rehearsal", rehearsal) != napi_ok) {
+    napi_throw_error(env, "kernels.failed", "the native operations cannot be put on the module");
+    return nullptr;
   }
   return exports;
 }

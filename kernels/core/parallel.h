@@ -2,6 +2,7 @@
 #pragma once
 #include <omp.h>
 #include <cstdint>
+#include "core/rehearsal.h"
 
 namespace limbeck {
 
@@ -18,9 +19,10 @@ inline void set_thread_count(int threads) {
 
 // Calls body(index) once for every index in [0, count), each on one thread. Bodies must write disjoint memory; sums across indices belong in a
 // buffer of one slot an index, added afterwards in index order. `dynamic` schedules uneven bodies as threads come free, which cannot change results.
-// Bodies must not throw (allocate outside) and must not call gemm.
+// Bodies must not throw (allocate outside) and must not call gemm. In a rehearsal nothing runs.
 template <typename Body>
 void parallel_for(int64_t count, const Body& body) {
+  if (rehearsing) return;
   if (count <= 1 || thread_count() == 1) {
     for (int64_t index = 0; index < count; ++index) body(index);
     return;

@@ -1,11 +1,12 @@
 // status.h -- what an operation answers: fine, or why it refused before doing any work. Operations never throw, abort or exit.
+//   `rehearsed` ends an operation that was called for its needs alone (rehearsal.h); it never reaches the caller as an error.
 #pragma once
 #include <string>
 #include <utility>
 
 namespace limbeck {
 
-enum class Code { ok, bad_shape, bad_dtype, bad_handle, bad_value, out_of_memory, unsupported };
+enum class Code { ok, bad_shape, bad_dtype, bad_handle, bad_value, out_of_memory, unsupported, rehearsed };
 
 struct Status {
   Code code = Code::ok;

@@ -1,11 +1,13 @@
 #include "core/tensor.h"
 
+#include <sys/mman.h>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <vector>
 #include "core/pages.h"
+#include "core/rehearsal.h"
 
 namespace limbeck {
 
@@ -13,11 +15,20 @@ namespace {
 int64_t allocated_bytes = 0;
 }
 
+enum class Backing { memory, address_space };
+
 struct Storage {
   void* data;
   int64_t bytes;
-  Storage(void* memory, int64_t size) : data(memory), bytes(size) { allocated_bytes += bytes; }
+  Backing backing;
+  Storage(void* start, int64_t size, Backing kind) : data(start), bytes(size), backing(kind) {
+    if (backing == Backing::memory) allocated_bytes += bytes;
+  }
   ~Storage() {
+    if (backing == Backing::address_space) {
+      if (data) munmap(data, static_cast<size_t>(bytes));
+      return;
+    }
     allocated_bytes -= bytes;
     std::free(data);
   }
@@ -94,6 +105,20 @@ Status check_shape(const Shape& shape) {
   return overflow ? refuse(Code::out_of_memory, "a tensor of shape " + shape.text() + " is larger than any memory") : fine();
 }
 
+// Zeroed memory, or null when there is none.
+void* take_memory(int64_t bytes) {
+  const int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* memory = surely_too_large(rounded) ? nullptr : allocate_pages(static_cast<size_t>(rounded));
+  if (memory) std::memset(memory, 0, static_cast<size_t>(rounded));
+  return memory;
+}
+
+// Addresses that read as zeros and take memory only where they are written.
+void* take_address_space(int64_t bytes) {
+  void* start = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return start == MAP_FAILED ? nullptr : start;
+}
+
 }  // namespace
 
 int64_t element_bytes(DType dtype) { return dtype == DType::bf16 ? 2 : 4; }
@@ -126,12 +151,10 @@ Status tensor_alloc(DType dtype, const Shape& shape, Handle* out) {
   tensor.dtype = dtype;
   tensor.shape = shape;
   if (bytes > 0) {
-    const int64_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    tensor.data = surely_too_large(rounded) ? nullptr : allocate_pages(static_cast<size_t>(rounded));
+    tensor.data = rehearsing ? take_address_space(bytes) : take_memory(bytes);
     if (!tensor.data) return refuse(Code::out_of_memory, "no memory for " + std::to_string(bytes) + " bytes, shape " + shape.text());
-    std::memset(tensor.data, 0, static_cast<size_t>(rounded));
   }
-  tensor.storage = std::make_shared<Storage>(tensor.data, bytes);
+  tensor.storage = std::make_shared<Storage>(tensor.data, bytes, rehearsing ? Backing::address_space : Backing::memory);
   return add(std::move(tensor), out);
 }
 

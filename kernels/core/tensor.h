@@ -40,6 +40,7 @@ struct Tensor {
 
 using Handle = int64_t;  // >= 1; below 2^53, so that a JavaScript number holds it
 
+// In a rehearsal (rehearsal.h) tensor_alloc gives address space instead of memory, which is not counted.
 // Each answers bad_shape, bad_handle or out_of_memory and leaves the table as it was, or sets *out.
 Status tensor_alloc(DType, const Shape&, Handle* out);
 Status tensor_view(Handle base, int64_t offset, const Shape&, Handle* out);  // `offset` in elements; the view keeps the base's memory alive
