@@ -38,6 +38,7 @@ class NotingEngine extends Engine {
   forwardBackward = unused;
   optimStep = unused;
   sample = unused;
+  foresee = unused;
   score = unused;
   exportWeights = unused;
   async close(): Promise<void> {}

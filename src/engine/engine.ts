@@ -53,6 +53,38 @@ export interface ScoreRequest {
   readonly k: number;
 }
 
+/** Sequences read together: `train` with gradients and the optimiser step, `evaluate` without, `score` as `Engine.score` does. */
+export interface SequenceWork {
+  readonly kind: 'train' | 'evaluate' | 'score';
+  readonly sequences: number;
+  /** Of all sequences together. */
+  readonly tokens: number;
+  /** With loss, or scored; of all sequences together. */
+  readonly rows: number;
+  /** Entries of a row's support. */
+  readonly k: number;
+}
+
+/** Prompts to continue. */
+export interface SampleWork {
+  readonly kind: 'sample';
+  readonly prompts: number;
+  /** Of the longest prompt. */
+  readonly promptTokens: number;
+  readonly maxTokens: number;
+}
+
+/** Work by its sizes, each an integer >= 1. */
+export type Work = SequenceWork | SampleWork;
+
+/** What an engine takes of a machine's memory. */
+export interface MemoryForecast {
+  /** At the height, everything included, beyond a process without an engine. */
+  readonly peakBytes: number;
+  /** Of these what stays between calls whatever their sizes: the model, and the state of its training if it is trained. */
+  readonly residentBytes: number;
+}
+
 /** A checkpoint on disk: weights, moments and step, at a step boundary. */
 export interface CheckpointRef {
   readonly dir: string;
@@ -115,12 +147,22 @@ export abstract class Engine {
   abstract exportWeights(dir: string): Promise<void>;
 
   abstract describe(): Promise<EngineInfo>;
+
+  /** The memory of an engine that does all these works, in any order and as often as one likes, from its opening on. Nothing is allocated. */
+  abstract foresee(works: readonly Work[]): Promise<MemoryForecast>;
+
   abstract close(): Promise<void>;
 }
 
-/** The batch cannot fit; says the bytes needed and free. */
+/** The work cannot fit; says the bytes needed and free, and what would fit. */
 export class BatchTooLarge extends AppError {
   readonly code = 'engine.batch_too_large';
+  readonly kind = 'invalid';
+}
+
+/** The model cannot be opened in this memory; says the bytes needed and free, and how large a model could be. */
+export class ModelTooLarge extends AppError {
+  readonly code = 'engine.model_too_large';
   readonly kind = 'invalid';
 }
 

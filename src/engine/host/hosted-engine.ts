@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import type { PackedBatch } from '../../tokens/batch.js';
 import type { LossSpec, LossSums } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
-import { Engine, type CheckpointRef, type Completion, type EngineInfo, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest } from '../engine.js';
+import { Engine, type CheckpointRef, type Completion, type EngineInfo, type MemoryForecast, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest, type Work } from '../engine.js';
 import { EngineProcess } from './engine-process.js';
 import { engineArguments } from './leftovers.js';
 import type { EngineOptions } from './protocol.js';
@@ -98,6 +98,10 @@ export class HostedEngine extends Engine {
 
   describe(): Promise<EngineInfo> {
     return answered(this.remote.call({ method: 'describe' }));
+  }
+
+  foresee(works: readonly Work[]): Promise<MemoryForecast> {
+    return answered(this.remote.call({ method: 'foresee', works }));
   }
 
   close(): Promise<void> {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { LossSpec } from '../../tokens/loss.js';
 import type { PackedBatch } from '../../tokens/batch.js';
-import type { CheckpointRef, OptimStep, SampleRequest, ScoreRequest } from '../engine.js';
+import type { CheckpointRef, OptimStep, SampleRequest, ScoreRequest, Work } from '../engine.js';
 
 /** What the engine process opens. */
 export interface EngineOptions {
@@ -29,7 +29,8 @@ export type EngineCall =
   | { readonly method: 'save'; readonly dir: string }
   | { readonly method: 'load'; readonly ref: CheckpointRef }
   | { readonly method: 'exportWeights'; readonly dir: string }
-  | { readonly method: 'describe' };
+  | { readonly method: 'describe' }
+  | { readonly method: 'foresee'; readonly works: readonly Work[] };
 
 /** From the client to the engine process. `aborted` tells that the caller's signal had fired before the call was made. */
 export type Request =

@@ -71,6 +71,8 @@ class EngineServer {
         return this.engine.exportWeights(call.dir);
       case 'describe':
         return this.engine.describe();
+      case 'foresee':
+        return this.engine.foresee(call.works);
     }
   }
 

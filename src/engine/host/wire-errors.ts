@@ -1,7 +1,7 @@
 import { Aborted, AppError, type ErrorKind } from '../../common/errors.js';
 import { BatchInvalid } from '../../tokens/batch.js';
 import { TargetInvalid } from '../../tokens/target.js';
-import { BatchTooLarge, CheckpointInvalid, EngineFailed, GradientNotFinite, RequestInvalid, WriteFailed } from '../engine.js';
+import { BatchTooLarge, CheckpointInvalid, EngineFailed, GradientNotFinite, ModelTooLarge, RequestInvalid, WriteFailed } from '../engine.js';
 import type { WireError } from './protocol.js';
 
 const ABORTED_SUFFIX = ' was stopped on request';
@@ -24,6 +24,7 @@ const revivers: Readonly<Record<string, (message: string) => AppError>> = {
   'tokens.batch_invalid': (message) => new BatchInvalid(message),
   'tokens.target_invalid': (message) => new TargetInvalid(message),
   'engine.batch_too_large': (message) => new BatchTooLarge(message),
+  'engine.model_too_large': (message) => new ModelTooLarge(message),
   'engine.request_invalid': (message) => new RequestInvalid(message),
   'engine.gradient_not_finite': (message) => new GradientNotFinite(message),
   'engine.checkpoint_invalid': (message) => new CheckpointInvalid(message),

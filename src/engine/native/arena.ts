@@ -5,7 +5,7 @@ export const ELEMENT_BYTES: Readonly<Record<DType, number>> = { f32: 4, bf16: 2,
 
 const DTYPES = ['f32', 'bf16', 'i32'] as const;
 const ALIGNMENT_BYTES = 64;
-const BLOCK_STEP_ELEMENTS = 1 << 18;
+const NOTHING = { f32: 0, bf16: 0, i32: 0 } as const;
 
 /** Elements of each type. */
 export type Elements = Readonly<Record<DType, number>>;
@@ -16,12 +16,24 @@ interface Block {
   used: number;
 }
 
+/** @returns for each type the larger of two counts. */
+export function largerOf(one: Elements, other: Elements): Elements {
+  return { f32: Math.max(one.f32, other.f32), bf16: Math.max(one.bf16, other.bf16), i32: Math.max(one.i32, other.i32) };
+}
+
+/** Bytes of elements of each type. */
+export function bytesOf(counts: Elements): number {
+  return DTYPES.reduce((sum, dtype) => sum + counts[dtype] * ELEMENT_BYTES[dtype], 0);
+}
+
 /**
  * Memory for the tensors of one pass. Taking moves a cursor; tensors given back are handed out again for the same shape; `reset` forgets all of
- * them at once. Addresses depend on the plan and the order of calls alone, and a pass no larger than earlier ones allocates nothing.
+ * them at once. Addresses depend on the plan and the order of calls alone, and a pass no larger than its plan allocates nothing.
  */
 export class Arena {
   private readonly blocks: Record<DType, Block[]> = { f32: [], bf16: [], i32: [] };
+  private readonly taken: Record<DType, number> = { ...NOTHING };
+  private readonly mostTaken: Record<DType, number> = { ...NOTHING };
   private readonly spare = new Map<string, Tensor[]>();
   private readonly shapeOf = new Map<Tensor, string>();
 
@@ -45,8 +57,13 @@ export class Arena {
     else this.spare.set(key, [tensor]);
   }
 
-  /** Forgets every tensor and makes sure that a pass of this plan finds room in one block a type. */
-  reset(plan: Elements): void {
+  /** Most elements that any pass so far has taken: the plan of a pass that would fit without one left over. */
+  get peak(): Elements {
+    return { ...this.mostTaken };
+  }
+
+  /** Forgets every tensor and makes sure that a pass of this plan finds room in one block a type; without a plan, what is held stays as it is. */
+  reset(plan: Elements = NOTHING): void {
     for (const tensor of this.shapeOf.keys()) this.kernels.free(tensor);
     for (const tensors of this.spare.values()) for (const tensor of tensors) this.kernels.free(tensor);
     this.shapeOf.clear();
@@ -63,7 +80,7 @@ export class Arena {
 
   /** Frees everything; the arena may be used again after a `reset`. */
   free(): void {
-    this.reset({ f32: 0, bf16: 0, i32: 0 });
+    this.reset();
     for (const dtype of DTYPES) this.freeBlocks(dtype);
   }
 
@@ -73,6 +90,8 @@ export class Arena {
     const block = this.blocks[dtype].find(({ used, elements: size }) => used + elements <= size) ?? this.grow(dtype, elements);
     const tensor = this.kernels.view(block.base, block.used, shape);
     block.used += elements;
+    this.taken[dtype] += elements;
+    this.mostTaken[dtype] = Math.max(this.mostTaken[dtype], this.taken[dtype]);
     return tensor;
   }
 
@@ -80,13 +99,18 @@ export class Arena {
     const held = this.elements(dtype);
     if (this.blocks[dtype].length > 1 || held < wanted) {
       this.freeBlocks(dtype);
-      this.grow(dtype, Math.max(held, wanted));
+      this.hold(dtype, Math.max(held, wanted));
     }
     for (const block of this.blocks[dtype]) block.used = 0;
+    this.taken[dtype] = 0;
   }
 
+  // A pass beyond its plan, or a rehearsal, which has none: doubling keeps the blocks few.
   private grow(dtype: DType, atLeast: number): Block {
-    const elements = Math.ceil(atLeast / BLOCK_STEP_ELEMENTS) * BLOCK_STEP_ELEMENTS;
+    return this.hold(dtype, Math.max(atLeast, this.elements(dtype)));
+  }
+
+  private hold(dtype: DType, elements: number): Block {
     const block = { base: this.kernels.alloc(dtype, [elements]), elements, used: 0 };
     this.blocks[dtype].push(block);
     return block;

@@ -1,12 +1,14 @@
 import { LOSS_CODES, NO_TENSOR, type Tensor } from '../../../kernels/binding/kernels.js';
 import type { PackedBatch, PackedTargets } from '../../tokens/batch.js';
 import { ROW_METRICS, type LossSpec, type LossSums } from '../../tokens/loss.js';
-import { checkLossBatch, checkNormalizer } from '../engine.js';
+import { checkLossBatch, checkNormalizer, type SequenceWork } from '../engine.js';
 import { decode } from './decoder.js';
 import { Operations, type Activation } from './operations.js';
 import { packedPositions } from './packing.js';
-import { inferencePlan, reserve, trainingPlan, type EngineCore, type PassSize } from './plan.js';
+import { reserve, type EngineCore } from './plan.js';
+import type { PassCore } from './rehearsal.js';
 import { Tape } from './tape.js';
+import { withoutPause } from './turns.js';
 
 const COLUMNS = ROW_METRICS.length;
 
@@ -26,13 +28,15 @@ export async function runLoss(core: EngineCore, pass: LossPass): Promise<LossSum
   if (normalizer !== undefined) checkNormalizer(normalizer);
   await pass.breathe();
   if (batch.rows_R.length === 0) return { lossNats: 0, weightSum: 0, rowMetrics_RM: new Float32Array(0) };
-  const size: PassSize = { rows: batch.tokens_N.length, picked: batch.rows_R.length, support: batch.targets?.ids_E.length };
-  const what = `a batch of ${size.rows} tokens`;
-  if (normalizer === undefined) reserve(core, inferencePlan(core.config, size), { what, extraBytes: 0 });
-  else {
-    reserve(core, trainingPlan(core.config, size), { what, extraBytes: core.parameters.trainingBytes });
-    core.parameters.startTraining();
-  }
+  const work = workOf(pass);
+  await reserve(core, { what: `a batch of ${work.tokens} tokens`, work, pass: (rehearsed) => passLoss(rehearsed, { ...pass, breathe: withoutPause }) });
+  if (normalizer !== undefined) core.parameters.startTraining();
+  return passLoss(core, pass);
+}
+
+/** The arithmetic of `runLoss`, in the arena as it is. */
+export async function passLoss(core: PassCore, pass: LossPass): Promise<LossSums> {
+  const { batch, loss, normalizer } = pass;
   const tape = normalizer === undefined ? undefined : new Tape();
   const hidden_RD = await hiddenRows(core, new Operations(core.kernels, core.arena, tape), pass);
   const rowMetrics_RM = applyHead(core, { batch, loss, normalizer }, hidden_RD);
@@ -40,7 +44,12 @@ export async function runLoss(core: EngineCore, pass: LossPass): Promise<LossSum
   return { ...sums(batch.weights_R, rowMetrics_RM), rowMetrics_RM };
 }
 
-async function hiddenRows(core: EngineCore, ops: Operations, { batch, breathe }: LossPass): Promise<Activation> {
+function workOf({ batch: { tokens_N, cuSeqlens_S1, rows_R, targets }, normalizer }: LossPass): SequenceWork {
+  const rows = rows_R.length;
+  return { kind: normalizer === undefined ? 'evaluate' : 'train', sequences: cuSeqlens_S1.length - 1, tokens: tokens_N.length, rows, k: Math.ceil((targets?.ids_E.length ?? rows) / rows) };
+}
+
+async function hiddenRows(core: PassCore, ops: Operations, { batch, breathe }: LossPass): Promise<Activation> {
   const { config } = core;
   const rows = batch.tokens_N.length;
   const cuSeqlens_S1 = ops.input(batch.cuSeqlens_S1);
@@ -55,7 +64,7 @@ async function hiddenRows(core: EngineCore, ops: Operations, { batch, breathe }:
 }
 
 // Head, loss and, in training, the gradients that start the way back.
-function applyHead(core: EngineCore, { batch, loss, normalizer }: Omit<LossPass, 'breathe'>, hidden_RD: Activation): Float32Array {
+function applyHead(core: PassCore, { batch, loss, normalizer }: Omit<LossPass, 'breathe'>, hidden_RD: Activation): Float32Array {
   const { kernels, arena, parameters, config } = core;
   const picked = batch.rows_R.length;
   const isTraining = normalizer !== undefined;
@@ -73,7 +82,7 @@ function applyHead(core: EngineCore, { batch, loss, normalizer }: Omit<LossPass,
   return rowMetrics_RM;
 }
 
-function targetTensors(core: EngineCore, targets: PackedTargets | undefined): Record<keyof PackedTargets, Tensor> {
+function targetTensors(core: PassCore, targets: PackedTargets | undefined): Record<keyof PackedTargets, Tensor> {
   if (!targets) return { offsets_R1: NO_TENSOR, ids_E: NO_TENSOR, logProbs_E: NO_TENSOR, tail_R: NO_TENSOR };
   return {
     offsets_R1: intTensor(core, targets.offsets_R1),
@@ -83,13 +92,13 @@ function targetTensors(core: EngineCore, targets: PackedTargets | undefined): Re
   };
 }
 
-function intTensor({ kernels, arena }: EngineCore, values: Int32Array): Tensor {
+function intTensor({ kernels, arena }: PassCore, values: Int32Array): Tensor {
   const tensor = arena.take('i32', [values.length]);
   kernels.write(tensor, values);
   return tensor;
 }
 
-function floatTensor({ kernels, arena }: EngineCore, values: Float32Array): Tensor {
+function floatTensor({ kernels, arena }: PassCore, values: Float32Array): Tensor {
   const tensor = arena.take('f32', [values.length]);
   kernels.write(tensor, values);
   return tensor;

@@ -1,19 +1,23 @@
-import { loadKernels } from '../../../kernels/binding/kernels.js';
+import { loadKernels, type Kernels } from '../../../kernels/binding/kernels.js';
 import { Aborted, AppError } from '../../common/errors.js';
 import { ModelDirectory } from '../../model-files/model-directory.js';
+import { parameterCount } from '../../model-files/parameters.js';
 import type { PackedBatch } from '../../tokens/batch.js';
 import type { LossSpec, LossSums } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
 import {
-  checkSampleRequest, checkScoreRequest, Engine, EngineFailed, WriteFailed,
-  type CheckpointRef, type Completion, type EngineInfo, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest,
+  checkSampleRequest, checkScoreRequest, Engine, EngineFailed, ModelTooLarge, WriteFailed,
+  type CheckpointRef, type Completion, type EngineInfo, type MemoryForecast, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest, type Work,
 } from '../engine.js';
 import { AdamW } from './adamw.js';
 import { Arena } from './arena.js';
 import { readCheckpoint, writeCheckpoint, type TrainingState } from './checkpoint.js';
 import { runLoss } from './loss-pass.js';
+import { foresee, footprintOf } from './forecast.js';
 import { ParameterSet } from './parameters.js';
-import type { EngineCore } from './plan.js';
+import { freeBytes, type EngineCore } from './plan.js';
+import { Rehearsal } from './rehearsal.js';
+import { mebibytes } from './remedies.js';
 import { sampleAll } from './sampler.js';
 import { scoreAll } from './scorer.js';
 import { breathe, Turns } from './turns.js';
@@ -50,22 +54,24 @@ export class NativeEngine extends Engine {
     this.optimizer = new AdamW(core.kernels, core.parameters);
   }
 
-  /** Loads the kernels and the weights. @throws what `ModelDirectory.open` throws for a directory that is incomplete or damaged. */
+  /** Loads the kernels and the weights. @throws what `ModelDirectory.open` throws for a directory that is incomplete or damaged; ModelTooLarge. */
   static async open(options: NativeOptions): Promise<NativeEngine> {
     const kernels = loadKernels();
     kernels.setThreads(options.threads);
     const directory = await ModelDirectory.open(options.modelDir);
-    const parameters = new ParameterSet(kernels, directory.config);
+    const { config } = directory;
+    const rehearsal = new Rehearsal(kernels, config);
     try {
-      await readWeights(directory, parameters);
+      refuseTooLarge(rehearsal.resident.opened, { kernels, ...options }, parameterCount(config));
+      const parameters = await readParameters(directory, kernels);
+      const core = { kernels, arena: new Arena(kernels), parameters, config, rehearsal, footprintOf: (work: Work) => footprintOf(rehearsal, work), memoryLimitBytes: options.memoryLimitBytes };
+      return new NativeEngine(core, options);
     } catch (error) {
-      parameters.free();
+      rehearsal.free();
       throw error;
     } finally {
       await directory.close();
     }
-    const { config } = directory;
-    return new NativeEngine({ kernels, arena: new Arena(kernels), parameters, config, memoryLimitBytes: options.memoryLimitBytes }, options);
   }
 
   forward(batch: PackedBatch, loss: LossSpec, signal?: AbortSignal): Promise<LossSums> {
@@ -136,6 +142,10 @@ export class NativeEngine extends Engine {
     });
   }
 
+  foresee(works: readonly Work[]): Promise<MemoryForecast> {
+    return this.inTurn(() => foresee(this.core, works));
+  }
+
   /** The gradients held since the last `optimStep`, by Hugging Face name; zeros before training begins. For tests and diagnosis. */
   readGradients(): Promise<Map<string, Float32Array>> {
     return this.inTurn(() => {
@@ -149,6 +159,7 @@ export class NativeEngine extends Engine {
     if (this.state === 'open') {
       this.core.arena.free();
       this.core.parameters.free();
+      this.core.rehearsal.free();
       this.optimizer.free();
     }
     this.state = 'closed';
@@ -195,6 +206,24 @@ export class NativeEngine extends Engine {
     if (error instanceof AppError && !(error instanceof EngineFailed)) return error;
     this.failure ??= error instanceof EngineFailed ? error : new EngineFailed(`the native engine broke: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     return this.failure;
+  }
+}
+
+function refuseTooLarge(needed: number, limits: Pick<EngineCore, 'kernels' | 'memoryLimitBytes'>, parameters: number): void {
+  const free = freeBytes(limits);
+  if (needed <= free) return;
+  const most = Math.floor((parameters * free) / needed);
+  throw new ModelTooLarge(`the weights of ${parameters} parameters need ${mebibytes(needed)} and ${mebibytes(free)} are free; at most ${most} parameters would fit, or free some memory`);
+}
+
+async function readParameters(directory: ModelDirectory, kernels: Kernels): Promise<ParameterSet> {
+  const parameters = new ParameterSet(kernels, directory.config);
+  try {
+    await readWeights(directory, parameters);
+    return parameters;
+  } catch (error) {
+    parameters.free();
+    throw error;
   }
 }
 

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { heldBytes } from '../../../test/support/held-bytes.js';
 import { writeTinyModel } from '../../../test/support/tiny-model.js';
 import { Aborted } from '../../common/errors.js';
 import type { Sampling } from '../../tokens/sample.js';
@@ -171,10 +172,14 @@ describe('requests that break their contract are refused before any work', () =>
     await expect(reading).rejects.toThrow(/k is 301/);
   });
 
-  test('caches that do not fit', async () => {
-    const small = await NativeEngine.open({ modelDir: dir, threads: 2, memoryLimitBytes: 100 << 20 });
+  test('caches that do not fit, with what would', async () => {
+    const small = await NativeEngine.open({ modelDir: dir, threads: 2, memoryLimitBytes: heldBytes() + (2 << 20) });
     open.push(small);
-    await expect(sample({}, small)).rejects.toThrow(BatchTooLarge);
+    const long = { prompts, sampling: { ...free, maxTokens: 400 } };
+    const refused = await sample(long, small).catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(BatchTooLarge);
+    const [, most] = /at most (\d+) prompts at a time/.exec(String(refused))!.map(Number);
+    expect(await sample({ ...long, prompts: prompts.slice(0, most) }, small)).toHaveLength(most);
   });
 });
 

@@ -1,11 +1,13 @@
 import { drawWords } from '../../common/philox.js';
 import type { Tensor } from '../../../kernels/binding/kernels.js';
-import type { Completion, SampleRequest } from '../engine.js';
+import type { Completion, SampleRequest, SampleWork } from '../engine.js';
 import { decode } from './decoder.js';
 import { Operations, type Activation, type CachePlace, type LayerCache } from './operations.js';
-import { groupByTokens, packedPositions, packIds } from './packing.js';
-import { bf16Bytes, inferencePlan, reserve, type EngineCore } from './plan.js';
+import { groupByTokens, largestRuns, packedPositions, packIds } from './packing.js';
+import { reserve, type EngineCore } from './plan.js';
+import type { PassCore } from './rehearsal.js';
 import { Slots, type Running } from './slots.js';
+import { withoutPause } from './turns.js';
 
 /** Most prompt tokens that enter the caches in one pass. */
 const PREFILL_TOKENS = 2048;
@@ -18,6 +20,9 @@ type Breathe = () => Promise<void>;
  */
 export async function* sampleAll(core: EngineCore, request: SampleRequest, breathe: Breathe): AsyncGenerator<Completion> {
   if (request.prompts.length === 0) return;
+  const work = workOf(request);
+  const what = `sampling ${work.prompts} prompts of up to ${work.promptTokens} tokens with ${work.maxTokens} more`;
+  await reserve(core, { what, work, pass: (rehearsed) => passLargest(rehearsed, request) });
   const run = new SampleRun(core, request, breathe);
   try {
     yield* run.completions();
@@ -26,12 +31,26 @@ export async function* sampleAll(core: EngineCore, request: SampleRequest, breat
   }
 }
 
+/** Every pass that a request can lead to at its largest, and its caches. */
+export async function passLargest(core: PassCore, request: SampleRequest): Promise<void> {
+  const run = new SampleRun(core, request, withoutPause);
+  try {
+    await run.passLargest();
+  } finally {
+    run.free();
+  }
+}
+
+function workOf({ prompts, sampling }: SampleRequest): SampleWork {
+  return { kind: 'sample', prompts: prompts.length, promptTokens: Math.max(...prompts.map(({ ids_T }) => ids_T.length)), maxTokens: sampling.maxTokens };
+}
+
 class SampleRun {
   private readonly slots: Slots;
   private readonly caches: readonly LayerCache[];
 
   constructor(
-    private readonly core: EngineCore,
+    private readonly core: PassCore,
     private readonly request: SampleRequest,
     private readonly breathe: Breathe,
   ) {
@@ -50,6 +69,20 @@ class SampleRun {
     }
   }
 
+  async passLargest(): Promise<void> {
+    const { prompts, sampling } = this.request;
+    const lengths = prompts.map(({ ids_T }) => ids_T.length);
+    for (const [begin, end] of largestRuns(lengths, { items: this.slotCount, tokens: PREFILL_TOKENS })) {
+      const group = Array.from({ length: end - begin }, (_, slot) => ({ slot, index: begin + slot, ids: [], logProbs: [] }));
+      this.draw(group, await this.prefill(group));
+    }
+    if (sampling.maxTokens === 1) return;
+    const longest = lengths.indexOf(Math.max(...lengths));
+    const ids = new Array<number>(sampling.maxTokens - 1).fill(0);
+    const all = Array.from({ length: this.slotCount }, (_, slot) => ({ slot, index: longest, ids: [...ids], logProbs: [] }));
+    this.draw(all, await this.step(all));
+  }
+
   free(): void {
     for (const { k, v } of this.caches) {
       this.core.kernels.free(k);
@@ -62,7 +95,7 @@ class SampleRun {
     const { config, kernels, arena } = this.core;
     const { tokens_N, cuSeqlens_S1 } = packIds(group.map(({ index }) => this.prompt(index)));
     const rows = tokens_N.length;
-    arena.reset(this.plan(rows, group.length));
+    arena.reset();
     const ops = new Operations(kernels, arena);
     const positions = packedPositions(cuSeqlens_S1);
     const place: CachePlace = { slots_N: ops.input(slotOfToken(group, cuSeqlens_S1)), positions_N: ops.input(positions) };
@@ -85,7 +118,7 @@ class SampleRun {
   private step(active: readonly Running[]): Promise<Activation> {
     const { config, kernels, arena } = this.core;
     const rows = active.length;
-    arena.reset(this.plan(rows, rows));
+    arena.reset();
     const ops = new Operations(kernels, arena);
     const place: CachePlace = {
       slots_N: ops.input(Int32Array.from(active, ({ slot }) => slot)),
@@ -144,21 +177,15 @@ class SampleRun {
     return this.request.prompts[index].ids_T;
   }
 
-  private plan(rows: number, picked: number): ReturnType<typeof inferencePlan> {
-    return inferencePlan(this.core.config, { rows, picked, outputs: picked * this.core.config.vocabSize });
+  private get slotCount(): number {
+    return Slots.count(this.request);
   }
 
   private allocateCaches(): LayerCache[] {
     const { kernels, config } = this.core;
     const { prompts, sampling } = this.request;
-    const lengths = prompts.map(({ ids_T }) => ids_T.length);
-    const slots = Slots.count(this.request);
     // The last id of a completion is drawn but never read back, so it needs no place.
-    const shape = [slots, Math.max(...lengths) + sampling.maxTokens - 1, config.kvHeads * config.headDim];
-    const elements = shape[0] * shape[1] * shape[2];
-    const prefillRows = Math.max(...groupByTokens(lengths, (length) => length, PREFILL_TOKENS).map((group) => group.reduce((sum, length) => sum + length, 0)));
-    const cacheBytes = 2 * config.layers * bf16Bytes(elements);
-    reserve(this.core, this.plan(prefillRows, slots), { what: `sampling in ${slots} slots of ${shape[1]} tokens`, extraBytes: cacheBytes });
+    const shape = [this.slotCount, Math.max(...prompts.map(({ ids_T }) => ids_T.length)) + sampling.maxTokens - 1, config.kvHeads * config.headDim];
     return Array.from({ length: config.layers }, () => ({ k: kernels.alloc('bf16', shape), v: kernels.alloc('bf16', shape) }));
   }
 }

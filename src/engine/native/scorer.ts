@@ -1,16 +1,24 @@
 import type { Tensor } from '../../../kernels/binding/kernels.js';
 import type { ScoreSequence, TargetBlock } from '../../tokens/target.js';
-import type { ScoreRequest } from '../engine.js';
+import type { ScoreRequest, SequenceWork } from '../engine.js';
 import { decode } from './decoder.js';
 import { Operations } from './operations.js';
 import { groupByTokens, packedPositions, packIds, type PackedIds } from './packing.js';
-import { inferencePlan, reserve, type EngineCore } from './plan.js';
+import { reserve, type EngineCore } from './plan.js';
+import type { PassCore } from './rehearsal.js';
+import { withoutPause } from './turns.js';
 
 /** Most tokens scored in one pass; a longer sequence stands alone. */
 const SCORE_TOKENS = 2048;
 
 interface Indexed extends ScoreSequence {
   readonly index: number;
+}
+
+interface Asked {
+  readonly rows_R: Int32Array;
+  readonly k: number;
+  readonly breathe: () => Promise<void>;
 }
 
 /** What the head says of R rows: its top k, best first, the label's log-prob, and the mass outside both. */
@@ -31,10 +39,18 @@ export async function* scoreAll(core: EngineCore, request: ScoreRequest, breathe
   }
 }
 
+/** The first pass of a request, in the arena as it is. */
+export async function passFirstGroup(core: PassCore, { sequences, k }: ScoreRequest): Promise<void> {
+  const [group] = groupByTokens(sequences, ({ ids_T }) => ids_T.length, SCORE_TOKENS);
+  const packed = packIds(group.map(({ ids_T }) => ids_T));
+  await scoreRows(core, packed, { rows_R: askedRows(group, packed), k, breathe: withoutPause });
+}
+
 async function scoreGroup(core: EngineCore, group: readonly Indexed[], { k, breathe }: { k: number; breathe: () => Promise<void> }): Promise<TargetBlock[]> {
   const packed = packIds(group.map(({ ids_T }) => ids_T));
   const rows_R = askedRows(group, packed);
-  const scores = rows_R.length === 0 ? noScores(k) : await scoreRows(core, packed, { rows_R, k, breathe });
+  const work: SequenceWork = { kind: 'score', sequences: group.length, tokens: packed.tokens_N.length, rows: rows_R.length, k };
+  const scores = rows_R.length === 0 ? noScores(k) : await scored(core, packed, { rows_R, k, breathe, work });
   let row = 0;
   return group.map((sequence) => {
     const begin = row;
@@ -43,16 +59,20 @@ async function scoreGroup(core: EngineCore, group: readonly Indexed[], { k, brea
   });
 }
 
-function askedRows(group: readonly Indexed[], { cuSeqlens_S1 }: PackedIds): Int32Array {
+function askedRows(group: readonly ScoreSequence[], { cuSeqlens_S1 }: PackedIds): Int32Array {
   return Int32Array.from(group.flatMap(({ ids_T, from }, s) => Array.from({ length: ids_T.length - from }, (_, r) => cuSeqlens_S1[s] + from - 1 + r)));
 }
 
-async function scoreRows(core: EngineCore, packed: PackedIds, asked: { rows_R: Int32Array; k: number; breathe: () => Promise<void> }): Promise<HeadScores> {
+async function scored(core: EngineCore, packed: PackedIds, { work, ...asked }: Asked & { work: SequenceWork }): Promise<HeadScores> {
+  await reserve(core, { what: `scoring ${work.tokens} tokens`, work, pass: (rehearsed) => scoreRows(rehearsed, packed, { ...asked, breathe: withoutPause }) });
+  return scoreRows(core, packed, asked);
+}
+
+async function scoreRows(core: PassCore, packed: PackedIds, asked: Asked): Promise<HeadScores> {
   const { kernels, arena, config } = core;
   const { rows_R, k, breathe } = asked;
   const rows = packed.tokens_N.length;
   const picked = rows_R.length;
-  reserve(core, inferencePlan(config, { rows, picked, outputs: picked * k }), { what: `scoring ${rows} tokens`, extraBytes: 0 });
   const ops = new Operations(kernels, arena);
   const attention = { cuSeqlens_S1: ops.input(packed.cuSeqlens_S1), geometry: config, rows };
   const hidden_ND = await decode(ops, core, {
@@ -67,7 +87,7 @@ async function scoreRows(core: EngineCore, packed: PackedIds, asked: { rows_R: I
   return headScores(core, hidden_RD.value, { labels_R, labels: ops.input(labels_R), k });
 }
 
-function headScores(core: EngineCore, hidden_RD: Tensor, { labels_R, labels, k }: { labels_R: Int32Array; labels: Tensor; k: number }): HeadScores {
+function headScores(core: PassCore, hidden_RD: Tensor, { labels_R, labels, k }: { labels_R: Int32Array; labels: Tensor; k: number }): HeadScores {
   const { kernels, arena, parameters } = core;
   const rows = labels_R.length;
   const topIds = arena.take('i32', [rows, k]);

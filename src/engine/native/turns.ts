@@ -15,6 +15,11 @@ export class Turns {
   }
 }
 
+/** What a pass awaits that nobody waits for. */
+export function withoutPause(): Promise<void> {
+  return Promise.resolve();
+}
+
 /** Lets timers, messages and aborts in. @throws Aborted when the signal has fired. */
 export async function breathe(what: string, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) throw new Aborted(what);

@@ -4,7 +4,7 @@ import type { ModelConfig } from '../../model-files/config.js';
 import { parameterCount } from '../../model-files/parameters.js';
 import { type LossSpec, type LossSums, ROW_METRICS } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
-import type { CheckpointRef, Completion, EngineInfo, OptimStep, SampleRequest, SavedCheckpoint, ScoreRequest } from '../engine.js';
+import type { CheckpointRef, Completion, EngineInfo, MemoryForecast, OptimStep, SampleRequest, SavedCheckpoint, ScoreRequest, Work } from '../engine.js';
 import { checkLossBatch, checkNormalizer, checkSampleRequest, checkScoreRequest, Engine, EngineFailed, GradientNotFinite } from '../engine.js';
 import { gradientNorm, type Moments, stepAdamW, zeroMoments } from './adamw.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
@@ -17,6 +17,10 @@ import { complete } from './sampler.js';
 import { type ExactTargetBlock, roundBlock, scoreSequence } from './scorer.js';
 import { type Matrix, Tape } from './tape.js';
 import { readWeights, writeWeights } from './weight-files.js';
+
+const FLOAT64_BYTES = 8;
+/** Values, gradient and two moments. */
+const MATRICES_PER_PARAMETER = 4;
 
 /** The oracle of the tests: an engine in plain float64, one thread, every formula spelled out. For tiny models only. */
 export class ReferenceEngine extends Engine {
@@ -134,6 +138,14 @@ export class ReferenceEngine extends Engine {
       losses: { forward_kl: 'native', reverse_kl: 'native', hard: 'native' },
       step: this.#moments.step,
     };
+  }
+
+  /** An estimate from below: the model with its state, and the logits with their gradients. What layers keep for the way back is not counted; the models are tiny. */
+  override async foresee(works: readonly Work[]): Promise<MemoryForecast> {
+    const { config } = this.#decoder;
+    const residentBytes = parameterCount(config) * MATRICES_PER_PARAMETER * FLOAT64_BYTES;
+    const rows = Math.max(0, ...works.map((work) => (work.kind === 'sample' ? 1 : work.rows)));
+    return await this.#run(async () => ({ residentBytes, peakBytes: residentBytes + 2 * rows * config.vocabSize * FLOAT64_BYTES }));
   }
 
   override async close(): Promise<void> {

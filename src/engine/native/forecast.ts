@@ -1,0 +1,72 @@
+import type { PackedBatch } from '../../tokens/batch.js';
+import type { MemoryForecast, SampleRequest, SampleWork, ScoreRequest, SequenceWork, Work } from '../engine.js';
+import { bytesOf, largerOf } from './arena.js';
+import { passLoss } from './loss-pass.js';
+import type { EngineCore } from './plan.js';
+import type { Footprint, Rehearsal } from './rehearsal.js';
+import { passLargest } from './sampler.js';
+import { passFirstGroup } from './scorer.js';
+import { withoutPause } from './turns.js';
+
+/** Code, tables and compiled products of the libraries, and what JavaScript's own heap grows by. */
+const LIBRARY_BYTES = 24 << 20;
+
+const NOTHING: Footprint = { arena: { f32: 0, bf16: 0, i32: 0 }, besideBytes: 0, workspaceBytes: 0 };
+
+/** What work of these sizes takes, its tokens and rows spread evenly over its sequences. */
+export function footprintOf(rehearsal: Rehearsal, work: Work): Promise<Footprint> {
+  return rehearsal.of((core) => {
+    const { vocabSize } = core.config;
+    if (work.kind === 'sample') return passLargest(core, sampleRequest(work));
+    if (work.kind === 'score') return passFirstGroup(core, scoreRequest(work, vocabSize));
+    const normalizer = work.kind === 'train' ? 1 : undefined;
+    return passLoss(core, { batch: batchOf(work, vocabSize), loss: { kind: 'forward_kl', truncation: 'tail_bucket' }, normalizer, breathe: withoutPause });
+  });
+}
+
+/** The contract of `Engine.foresee`. The arena is shared by all works; scratch by all operations. */
+export async function foresee({ rehearsal, footprintOf: walk }: Pick<EngineCore, 'rehearsal' | 'footprintOf'>, works: readonly Work[]): Promise<MemoryForecast> {
+  let most = NOTHING;
+  for (const work of works) most = largerFootprint(most, await walk(work));
+  const residentBytes = works.some(({ kind }) => kind === 'train') ? rehearsal.resident.training : rehearsal.resident.opened;
+  return { residentBytes, peakBytes: residentBytes + bytesOf(most.arena) + most.besideBytes + most.workspaceBytes + LIBRARY_BYTES };
+}
+
+function largerFootprint(one: Footprint, other: Footprint): Footprint {
+  return {
+    arena: largerOf(one.arena, other.arena),
+    besideBytes: Math.max(one.besideBytes, other.besideBytes),
+    workspaceBytes: Math.max(one.workspaceBytes, other.workspaceBytes),
+  };
+}
+
+function batchOf({ sequences, tokens, rows, k }: SequenceWork, vocabSize: number): PackedBatch {
+  const entries = Math.min(k, vocabSize);
+  return {
+    tokens_N: new Int32Array(tokens),
+    cuSeqlens_S1: Int32Array.from({ length: sequences + 1 }, (_, s) => Math.floor((s * tokens) / sequences)),
+    rows_R: Int32Array.from({ length: rows }, (_, r) => r),
+    weights_R: new Float32Array(rows),
+    labels_R: new Int32Array(rows),
+    targets: {
+      offsets_R1: Int32Array.from({ length: rows + 1 }, (_, r) => r * entries),
+      ids_E: Int32Array.from({ length: rows * entries }, (_, e) => e % entries),
+      logProbs_E: new Float32Array(rows * entries),
+      tail_R: new Float32Array(rows).fill(1),
+    },
+  };
+}
+
+function scoreRequest({ sequences, tokens, rows, k }: SequenceWork, vocabSize: number): ScoreRequest {
+  const length = Math.ceil(tokens / sequences);
+  const from = Math.max(1, length - Math.ceil(rows / sequences));
+  return { k: Math.min(k, vocabSize), sequences: Array.from({ length: sequences }, () => ({ ids_T: new Int32Array(length), from })) };
+}
+
+function sampleRequest({ prompts, promptTokens, maxTokens }: SampleWork): SampleRequest {
+  return {
+    prompts: Array.from({ length: prompts }, (_, sample) => ({ ids_T: new Int32Array(promptTokens), sample })),
+    sampling: { temperature: 1, topP: 1, topK: 0, maxTokens, stopIds: [] },
+    key: { seed: 0, stage: 0, step: 0 },
+  };
+}
