@@ -10,6 +10,23 @@ export function toFloat32(tensor: NamedTensor): Float32Array {
   throw notFloat(tensor);
 }
 
+/**
+ * Writes values as `toFloat32` gives them to the head of `into`, without other memory. @param bytes start at a multiple of the size of an element.
+ * @returns the part of `into` that was written. @throws TensorKindInvalid
+ */
+export function widenInto(into: Float32Array, { name, dtype, bytes }: Omit<NamedTensor, 'shape'>): Float32Array {
+  if (dtype === 'F32') {
+    new Uint8Array(into.buffer, into.byteOffset, bytes.length).set(bytes);
+    return into.subarray(0, bytes.length / 4);
+  }
+  if (dtype !== 'BF16' && dtype !== 'F16') throw notFloat({ name, dtype });
+  const bits = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+  const widened = into.subarray(0, bits.length);
+  if (dtype === 'F16') widened.forEach((_, i) => (widened[i] = float32FromF16(bits[i])));
+  else widenBf16(bits, new Uint32Array(widened.buffer, widened.byteOffset, widened.length));
+  return widened;
+}
+
 /** The tensor's values as bfloat16 bit patterns, in a new array; F32 and F16 are rounded once, to nearest even. @throws TensorKindInvalid */
 export function toBf16Bits(tensor: NamedTensor): Uint16Array {
   return tensor.dtype === 'BF16' ? new Uint16Array(ownBytes(tensor)) : bf16FromFloat32(toFloat32(tensor));
@@ -18,8 +35,12 @@ export function toBf16Bits(tensor: NamedTensor): Uint16Array {
 /** bfloat16 is the upper half of a float32. */
 export function float32FromBf16(bits: Uint16Array): Float32Array {
   const wide = new Uint32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) wide[i] = bits[i] << 16;
+  widenBf16(bits, wide);
   return new Float32Array(wide.buffer);
+}
+
+function widenBf16(bits: Uint16Array, wide: Uint32Array): void {
+  for (let i = 0; i < bits.length; i++) wide[i] = bits[i] << 16;
 }
 
 /** Rounds to nearest, ties to even; values beyond the largest finite bfloat16 become infinite; NaN stays NaN. */
@@ -60,6 +81,6 @@ function ownBytes({ bytes }: NamedTensor): ArrayBuffer {
   return copy;
 }
 
-function notFloat({ name, dtype }: NamedTensor): TensorKindInvalid {
+function notFloat({ name, dtype }: Pick<NamedTensor, 'name' | 'dtype'>): TensorKindInvalid {
   return new TensorKindInvalid(`tensor ${JSON.stringify(name)} holds ${dtype}; weights are BF16, F16 or F32`);
 }

@@ -56,6 +56,14 @@ export class ModelDirectory {
     return file.read(name);
   }
 
+  /** The tensor's bytes as `SafetensorsFile.pieces` gives them, and their kind. @throws ModelDirectoryInvalid for a name not in `names`. */
+  pieces(name: string, buffer: Uint8Array): { readonly dtype: SafeDType; readonly pieces: AsyncIterable<Uint8Array> } {
+    const file = this.places.get(name);
+    const entry = file?.entries.get(name);
+    if (file === undefined || entry === undefined) throw new ModelDirectoryInvalid(`${this.dir} holds no tensor ${JSON.stringify(name)}`);
+    return { dtype: entry.dtype, pieces: file.pieces(name, buffer) };
+  }
+
   /** The tensor's kind and shape without its bytes; they follow when it is written. Valid until `close`. */
   lazyTensor(name: string): LazyTensor {
     const file = this.places.get(name);

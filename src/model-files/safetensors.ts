@@ -90,6 +90,20 @@ export class SafetensorsFile {
     return { name, dtype: entry.dtype, shape: entry.shape, bytes };
   }
 
+  /**
+   * The tensor's bytes in order, in pieces as large as `buffer`, whose size is a multiple of that of an element. Each lies in it until the next is asked for.
+   * @throws as `read`
+   */
+  async *pieces(name: string, buffer: Uint8Array): AsyncGenerator<Uint8Array> {
+    const entry = this.entries.get(name);
+    if (entry === undefined) throw new SafetensorsInvalid(`${this.path} holds no tensor ${JSON.stringify(name)}`);
+    for (let begin = entry.begin; begin < entry.end; begin += buffer.length) {
+      const piece = buffer.subarray(0, Math.min(buffer.length, entry.end - begin));
+      await fillFrom(this.file, this.dataStart + begin, piece, this.path);
+      yield piece;
+    }
+  }
+
   async close(): Promise<void> {
     await this.file.close();
   }
@@ -106,13 +120,17 @@ async function openForReading(path: string): Promise<FileHandle> {
 
 async function readRange(file: FileHandle, { begin, end }: { begin: number; end: number }, path: string): Promise<Uint8Array> {
   const bytes = new Uint8Array(end - begin);
+  await fillFrom(file, begin, bytes, path);
+  return bytes;
+}
+
+async function fillFrom(file: FileHandle, begin: number, bytes: Uint8Array, path: string): Promise<void> {
   let done = 0;
   while (done < bytes.length) {
     const { bytesRead } = await file.read(bytes, done, Math.min(bytes.length - done, 2 ** 30), begin + done);
-    if (bytesRead === 0) throw new SafetensorsInvalid(`${path} ends before byte ${end}; it was cut off`);
+    if (bytesRead === 0) throw new SafetensorsInvalid(`${path} ends before byte ${begin + bytes.length}; it was cut off`);
     done += bytesRead;
   }
-  return bytes;
 }
 
 function inFileOrder<T extends NamedTensor | LazyTensor>(tensors: readonly T[]): T[] {

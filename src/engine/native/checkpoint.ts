@@ -6,10 +6,10 @@ import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { writeDirectoryAtomic, writeFileAtomic } from '../../model-files/atomic.js';
 import { configJson } from '../../model-files/config.js';
-import { toFloat32 } from '../../model-files/floats.js';
 import { SafetensorsFile, writeSafetensors } from '../../model-files/safetensors.js';
 import { CheckpointInvalid, EngineFailed, type CheckpointRef } from '../engine.js';
 import type { ParameterSet } from './parameters.js';
+import { fillState } from './weights.js';
 
 /** What training carries from step to step besides the step itself; one file each. */
 const STATES = ['master', 'm', 'v'] as const;
@@ -140,7 +140,7 @@ async function checkFile(path: string, wanted: FileRecord, parameters: Parameter
 async function readState({ parameters }: TrainingState, dir: string, name: (typeof STATES)[number]): Promise<void> {
   const file = await SafetensorsFile.open(join(dir, fileName(name)));
   try {
-    for (const { part, fill } of parameters.windows(name)) fill(toFloat32(await file.read(part.name)));
+    await fillState(parameters.windows(name), (tensor, buffer) => ({ dtype: 'F32', pieces: file.pieces(tensor, buffer) }));
   } finally {
     await file.close();
   }

@@ -8,8 +8,10 @@ import { passLargest } from './sampler.js';
 import { passFirstGroup } from './scorer.js';
 import { withoutPause } from './turns.js';
 
-/** Code, tables and compiled products of the libraries, and what JavaScript's own heap grows by. */
-const LIBRARY_BYTES = 24 << 20;
+/** Code, tables, compiled products and packing buffers of the libraries, and what JavaScript's own heap grows by: measured, on two threads. */
+const LIBRARY_BYTES = 16 << 20;
+/** What the products of the way back add to that. */
+const BACKWARD_LIBRARY_BYTES = 8 << 20;
 
 const NOTHING: Footprint = { arena: { f32: 0, bf16: 0, i32: 0 }, besideBytes: 0, workspaceBytes: 0 };
 
@@ -28,8 +30,10 @@ export function footprintOf(rehearsal: Rehearsal, work: Work): Promise<Footprint
 export async function foresee({ rehearsal, footprintOf: walk }: Pick<EngineCore, 'rehearsal' | 'footprintOf'>, works: readonly Work[]): Promise<MemoryForecast> {
   let most = NOTHING;
   for (const work of works) most = largerFootprint(most, await walk(work));
-  const residentBytes = works.some(({ kind }) => kind === 'train') ? rehearsal.resident.training : rehearsal.resident.opened;
-  return { residentBytes, peakBytes: residentBytes + bytesOf(most.arena) + most.besideBytes + most.workspaceBytes + LIBRARY_BYTES };
+  const trains = works.some(({ kind }) => kind === 'train');
+  const residentBytes = trains ? rehearsal.resident.training : rehearsal.resident.opened;
+  const libraryBytes = LIBRARY_BYTES + (trains ? BACKWARD_LIBRARY_BYTES : 0);
+  return { residentBytes, peakBytes: residentBytes + bytesOf(most.arena) + most.besideBytes + most.workspaceBytes + libraryBytes };
 }
 
 function largerFootprint(one: Footprint, other: Footprint): Footprint {

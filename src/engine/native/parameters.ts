@@ -31,7 +31,8 @@ export type StateName = 'master' | 'm' | 'v' | 'grad';
 /** The rows of a state that are one Hugging Face tensor. */
 export interface StateWindow {
   readonly part: ParameterPart;
-  readonly fill: (values: Float32Array) => void;
+  /** Writes values from element `at` on. */
+  readonly fill: (values: Float32Array, at: number) => void;
   readonly copy: () => Float32Array;
 }
 
@@ -174,7 +175,7 @@ export class ParameterSet implements DecoderParameters {
         const within = (use: (tensor: Tensor) => void): void => this.within(parameter[state], { offset, shape: part.shape }, use);
         return {
           part,
-          fill: (values: Float32Array) => within((tensor) => this.kernels.write(tensor, values)),
+          fill: (values: Float32Array, at: number) => this.within(parameter[state], { offset: offset + at, shape: [values.length] }, (tensor) => this.kernels.write(tensor, values)),
           copy: () => {
             const values = new Float32Array(elements(part.shape));
             within((tensor) => this.kernels.read(tensor, values));
