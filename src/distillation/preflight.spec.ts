@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { EngineInfo } from '../engine/engine.js';
 import type { ModelConfig } from '../model-files/config.js';
 import { TeacherClient, type TeacherCapabilities } from '../teacher-clients/teacher-client.js';
-import { foreseeDisk, foreseeMemory } from './foresight.js';
+import { foreseeDisk } from './foresight.js';
 import { checkEngine, checkInputs, checkTeacher, type Subject } from './preflight.js';
 import { parseSpec } from './spec.js';
 import type { RunTokenizer } from './text.js';
@@ -42,7 +42,6 @@ const subject: Subject = {
   template: { render: (messages) => messages.map(({ content }) => `${content}<end>`).join('') },
   training: [{ ids_T: new Int32Array(40) }],
   heldOut: [{ ids_T: new Int32Array(10) }],
-  freeMemoryBytes: 2 ** 33,
   freeDiskBytes: 2 ** 33,
 };
 
@@ -77,7 +76,7 @@ describe('checkInputs', () => {
   it('passes a sound run and says what it found', () => {
     const checks = checkInputs(subject);
 
-    expect(checks.map(({ verdict }) => verdict)).toEqual(['passed', 'passed', 'passed', 'passed', 'passed', 'passed']);
+    expect(checks.map(({ verdict }) => verdict)).toEqual(['passed', 'passed', 'passed', 'passed', 'passed']);
     expect(checks.find(({ name }) => name === 'student length')?.found).toBe('70 of 100 tokens');
   });
 
@@ -88,16 +87,15 @@ describe('checkInputs', () => {
     ['stop ids', { config: { ...config, eosIds: [5] } }, /ends an answer with id 2, which is not among the model's stop ids 5/],
     ['student length', { config: { ...config, maxPositions: 69 } }, /reach 70 tokens, the student has 69 positions/],
     ['disk', { freeDiskBytes: 1000 }, /are needed and 0\.00 GiB are free; free some space/],
-    ['memory', { freeMemoryBytes: 1000 }, /are needed and 0\.00 GiB are free; lower micro_batch_tokens/],
   ])('fails the check "%s"', (check, change, message) => {
     expect(() => checkInputs({ ...subject, ...change })).toThrow(message);
     expect(() => checkInputs({ ...subject, ...change })).toThrow(expect.objectContaining({ code: 'distillation.preflight_failed', check }));
   });
 
   it('warns where it cannot know', () => {
-    const silent = checkInputs({ ...subject, freeMemoryBytes: undefined, freeDiskBytes: undefined, template: { render: (messages) => messages.map(({ content }) => content).join('') } });
+    const silent = checkInputs({ ...subject, freeDiskBytes: undefined, template: { render: (messages) => messages.map(({ content }) => content).join('') } });
 
-    expect(silent.filter(({ verdict }) => verdict === 'warned').map(({ name }) => name)).toEqual(['stop ids', 'memory', 'disk']);
+    expect(silent.filter(({ verdict }) => verdict === 'warned').map(({ name }) => name)).toEqual(['stop ids', 'disk']);
   });
 });
 
@@ -140,14 +138,6 @@ describe('checkEngine', () => {
 });
 
 describe('foresight', () => {
-  it('counts weights, the larger of activations and cache, and targets in memory', () => {
-    const parameters = 300 * 8 + 2 * (2 * 8 * 8 + 2 * 8 * 4 + 3 * 8 * 16 + 2 * 8) + 8;
-    const activations = 2048 * 2 * (4 * 8 + 2 * 8 + 2 * 4 + 3 * 16) * 2;
-    const targets = 10 * 20 * 64 * 8;
-
-    expect(foreseeMemory({ spec, config, prompts: 10 })).toBe(parameters * 18 + activations + targets);
-  });
-
   it('counts three checkpoints of each training stage and the one being written, the exports and the shards on disk', () => {
     const parameters = 300 * 8 + 2 * (2 * 8 * 8 + 2 * 8 * 4 + 3 * 8 * 16 + 2 * 8) + 8;
 

@@ -4,8 +4,8 @@ import type { TeacherCapabilities, TeacherClient } from '../teacher-clients/teac
 import type { RunTemplate, RunTokenizer } from './text.js';
 import { PreflightFailed } from './distillation.errors.js';
 import { PROBE_TEXT } from './identity.js';
-import { foreseeDisk, foreseeMemory } from './foresight.js';
-import type { RenderedPrompt } from './prompts.js';
+import { foreseeDisk } from './foresight.js';
+import { longestPrompt, type RenderedPrompt } from './prompts.js';
 import type { Spec } from './spec.js';
 
 /** The outcome of one check; one that fails throws `PreflightFailed` instead. */
@@ -29,7 +29,7 @@ export interface Subject {
 
 /** Checks that need neither teacher nor engine. @throws PreflightFailed */
 export function checkInputs(subject: Subject): Check[] {
-  return [checkHeldOut(subject), checkVocabulary(subject), checkStopIds(subject), checkStudentLength(subject), checkMemory(subject), checkDisk(subject)];
+  return [checkHeldOut(subject), checkVocabulary(subject), checkStopIds(subject), checkStudentLength(subject), checkDisk(subject)];
 }
 
 /** Checks that ask the teacher. @throws PreflightFailed, and what the client throws when the teacher is down, other, or grants fewer ids. */
@@ -83,8 +83,7 @@ function checkStopIds({ config, tokenizer, template }: Subject): Check {
 /** Longest sequence that the run can make, prompt and completion together. */
 function longestSequence({ spec, training, heldOut }: Subject): number {
   const { collect, align, evaluate } = spec.method.distillation;
-  const longest = (prompts: readonly RenderedPrompt[]): number => prompts.reduce((most, { ids_T }) => Math.max(most, ids_T.length), 0);
-  return Math.max(longest(training) + Math.max(collect.max_tokens, align.max_tokens), longest(heldOut.slice(0, evaluate.prompts)) + evaluate.max_tokens);
+  return Math.max(longestPrompt(training) + Math.max(collect.max_tokens, align.max_tokens), longestPrompt(heldOut.slice(0, evaluate.prompts)) + evaluate.max_tokens);
 }
 
 function checkStudentLength(subject: Subject): Check {
@@ -109,21 +108,12 @@ function checkRepeatability({ repeatable }: TeacherCapabilities): Check {
   return { name: 'teacher repeatability', verdict: 'warned', found: 'the same sequence scored twice gave other bits; a resumed run is exact only for replies already kept' };
 }
 
-function checkMemory({ spec, config, freeMemoryBytes, training }: Subject): Check {
-  const needed = foreseeMemory({ spec, config, prompts: training.length });
-  return checkRoom('memory', { needed, free: freeMemoryBytes, remedy: 'lower micro_batch_tokens or prompts_per_step, choose a smaller student, or free some memory' });
-}
-
 function checkDisk({ spec, config, freeDiskBytes, training }: Subject): Check {
   const needed = foreseeDisk({ spec, config, prompts: training.length });
-  return checkRoom('disk', { needed, free: freeDiskBytes, remedy: 'free some space, or put the run on a larger disk' });
-}
-
-function checkRoom(name: 'memory' | 'disk', { needed, free, remedy }: { needed: number; free: number | undefined; remedy: string }): Check {
   const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-  if (free === undefined) return { name, verdict: 'warned', found: `about ${gib(needed)} are needed; how much is free is unknown here` };
-  if (needed > free) throw new PreflightFailed(name, `about ${gib(needed)} are needed and ${gib(free)} are free`, remedy);
-  return { name, verdict: 'passed', found: `about ${gib(needed)} of ${gib(free)} free` };
+  if (freeDiskBytes === undefined) return { name: 'disk', verdict: 'warned', found: `about ${gib(needed)} are needed; how much is free is unknown here` };
+  if (needed > freeDiskBytes) throw new PreflightFailed('disk', `about ${gib(needed)} are needed and ${gib(freeDiskBytes)} are free`, 'free some space, or put the run on a larger disk');
+  return { name: 'disk', verdict: 'passed', found: `about ${gib(needed)} of ${gib(freeDiskBytes)} free` };
 }
 
 /** Equal ids for a probe text and for every added token: equal sizes alone prove nothing (peers reference 2, items 1 and 2). */

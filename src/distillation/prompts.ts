@@ -77,3 +77,8 @@ export function promptsHash(prompts: readonly RenderedPrompt[]): string {
   for (const { ids_T, answer } of prompts) hash.update(`${ids_T.join(',')}|${answer ?? ''}\n`);
   return hash.digest('hex');
 }
+
+/** Tokens of the longest; 0 when there is none. */
+export function longestPrompt(prompts: readonly RenderedPrompt[]): number {
+  return prompts.reduce((most, { ids_T }) => Math.max(most, ids_T.length), 0);
+}

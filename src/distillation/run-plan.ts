@@ -1,6 +1,6 @@
-import { foreseeDisk, foreseeMemory } from './foresight.js';
+import { foreseeDisk } from './foresight.js';
 import type { Check, Subject } from './preflight.js';
-import type { RenderedPrompt } from './prompts.js';
+import { longestPrompt, type RenderedPrompt } from './prompts.js';
 
 /** What a run will take, as far as it can be said before the teacher has written a word. */
 export interface RunForecast {
@@ -18,8 +18,9 @@ export interface RunForecast {
   };
   /** Prompts the teacher answers and sequences it scores. */
   readonly teacher_requests: number;
-  /** Estimates from below. */
+  /** Of engine and targets at their height. */
   readonly memory_bytes: number;
+  /** An estimate from below. */
   readonly disk_bytes: number;
 }
 
@@ -33,8 +34,8 @@ const HARD_TRIALS = 3;
 /** Before, after distill, after align. */
 const EVALUATIONS = 3;
 
-/** Foresees what a run will take. */
-export function planOf({ spec, config, training, heldOut: all }: Pick<Subject, 'spec' | 'config' | 'training' | 'heldOut'>): RunForecast {
+/** Foresees what a run will take. @param memoryBytes as `checkMemory` foresaw them. */
+export function planOf({ spec, config, training, heldOut: all }: Pick<Subject, 'spec' | 'config' | 'training' | 'heldOut'>, memoryBytes: number): RunForecast {
   const { collect, distill, align, evaluate, controls } = spec.method.distillation;
   const heldOut = all.slice(0, evaluate.prompts);
   const answers = training.length * collect.samples_per_prompt;
@@ -43,7 +44,7 @@ export function planOf({ spec, config, training, heldOut: all }: Pick<Subject, '
   const rollouts = align.steps * align.prompts_per_step;
   const collected = collect.samples_per_prompt * tokensOf(training, collect.max_tokens);
   const measured = tokensOf(heldOut, evaluate.max_tokens);
-  const rolledOut = rollouts * (longest(training) + align.max_tokens);
+  const rolledOut = rollouts * (longestPrompt(training) + align.max_tokens);
   const scoredRounds = (EVALUATIONS + trials) * evaluate.rollouts_per_prompt + Math.min(trials, 1);
   return {
     steps: { distill_at_most: Math.max(1, Math.round(budget / distill.loss_tokens_per_step)), align: align.steps },
@@ -52,7 +53,7 @@ export function planOf({ spec, config, training, heldOut: all }: Pick<Subject, '
       student_at_most: (1 + trials) * distill.epochs * collected + rolledOut + (EVALUATIONS + trials) * (1 + evaluate.rollouts_per_prompt) * measured,
     },
     teacher_requests: answers + heldOut.length * (1 + scoredRounds) + rollouts,
-    memory_bytes: Math.ceil(foreseeMemory({ spec, config, prompts: training.length })),
+    memory_bytes: memoryBytes,
     disk_bytes: Math.ceil(foreseeDisk({ spec, config, prompts: training.length })),
   };
 }
@@ -60,8 +61,4 @@ export function planOf({ spec, config, training, heldOut: all }: Pick<Subject, '
 /** Tokens of prompts with a completion of `most` tokens to each. */
 function tokensOf(prompts: readonly RenderedPrompt[], most: number): number {
   return prompts.reduce((sum, { ids_T }) => sum + ids_T.length + most, 0);
-}
-
-function longest(prompts: readonly RenderedPrompt[]): number {
-  return prompts.reduce((most, { ids_T }) => Math.max(most, ids_T.length), 0);
 }

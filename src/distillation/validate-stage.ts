@@ -1,6 +1,7 @@
 import type { RunContext } from './context.js';
 import { layGround, survey, type Ground } from './ground.js';
 import { claimStore } from './identity.js';
+import { checkMemory } from './memory-check.js';
 import { checkEngine, checkInputs, checkTeacher, type Check } from './preflight.js';
 import { planOf, type RunPlan } from './run-plan.js';
 import type { StudentEngine } from './student-engine.js';
@@ -25,9 +26,12 @@ export async function validate(context: RunContext, student: StudentEngine, sign
   tell(checkInputs(subject));
   const taught = await checkTeacher(subject, context.teacher, signal);
   tell(taught.checks);
-  tell(checkEngine(subject, await (await student.start()).describe()));
+  const engine = await student.start();
+  tell(checkEngine(subject, await engine.describe()));
+  const { check, memoryBytes } = await checkMemory(subject, engine);
+  tell([check]);
   const { fingerprint } = taught.capabilities;
   const identity = { ...local, teacher: fingerprint };
   await claimStore(context.store, identity);
-  return { ground: layGround({ context, subject, identity, student }, fingerprint), plan: { checks, ...planOf(subject) } };
+  return { ground: layGround({ context, subject, identity, student }, fingerprint), plan: { checks, ...planOf(subject, memoryBytes) } };
 }
