@@ -109,8 +109,17 @@ struct LinesAhead {
   }
 };
 
+// Has a tile of C fetched while its sums are made: the largest results, logits and the head's gradient, lie far away.
+template <int rows, int vectors, typename T>
+inline void fetch_tile(const T* c, int64_t ldc) {
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < vectors; ++j) _mm_prefetch(reinterpret_cast<const char*>(c + i * ldc + j * vector_columns), _MM_HINT_T0);
+  }
+}
+
 template <int rows, int vectors, typename Start, typename Lines, typename Target>
 void tile(const PanelRows& a, const Panel& b, const Start& start, const Lines& ahead, const Target& target) {
+  fetch_tile<rows, vectors>(target.c, target.ldc);
   __m512 sum[rows][vectors];
   for (int i = 0; i < rows; ++i) {
     for (int j = 0; j < vectors; ++j) sum[i][j] = start.get(i, j);
