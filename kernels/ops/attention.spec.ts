@@ -150,6 +150,8 @@ describe('decode over the cache', () => {
     const width = sizes.heads * sizes.width;
     const alone = tensors.bits(decode([64]));
     expect(tensors.bits(decode([3, 64, 89])).slice(width, 2 * width)).toEqual(alone);
+    const many = [3, 64, ...Array.from({ length: 20 }, (__, n) => n)]; // whole rows an item
+    expect(tensors.bits(decode(many)).slice(width, 2 * width)).toEqual(alone);
     expectRepeatable(kernels, () => [tensors.bits(decode([3, 64, 89]))], { across: 'threads' });
   });
 

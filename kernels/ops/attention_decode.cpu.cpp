@@ -1,4 +1,5 @@
-// attention_decode.cpu.cpp -- one query row a slot. One item of work is (row, kv head): the group's heads share each block of the cache.
+// attention_decode.cpu.cpp -- one query row a slot. One item of work is (row, kv heads): a block of the cache is read once for all of them, rows whole
+//   where there are enough, because memory gives whole rows faster than the part of one kv head in each.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -20,14 +21,14 @@ struct DecodeScratch {
   bf16* key;
   int64_t p_stride;
   static int64_t floats(const HeadLayout& head, int64_t longest) {
-    return (2 * head.group + key_block + 1) * head.padded + head.group * round_to_lanes(longest);
+    return (2 * head.heads + key_block + 1) * head.padded + head.heads * round_to_lanes(longest);
   }
   DecodeScratch(const HeadLayout& head, int64_t longest, float* memory) {
     out = memory;
-    v = out + head.group * head.padded;
+    v = out + head.heads * head.padded;
     q = reinterpret_cast<TileElement*>(v + key_block * head.padded);
-    key = reinterpret_cast<bf16*>(v + (key_block + head.group) * head.padded);
-    p = v + (key_block + head.group + 1) * head.padded;
+    key = reinterpret_cast<bf16*>(v + (key_block + head.heads) * head.padded);
+    p = v + (key_block + head.heads + 1) * head.padded;
     p_stride = round_to_lanes(longest);
   }
 };
@@ -49,21 +50,26 @@ void soften(float* p, int64_t keys) {
   for (int64_t j = 0; j < padded; j += Lanes::width) store(p + j, load(p + j) * inverse);
 }
 
+struct KvHeads {
+  int64_t first, count;
+};
+
 class RowDecode {
  public:
   RowDecode(const HeadLayout& head, const DecodeShape& shape, const AttentionDecode& io, const DecodeScratch& scratch)
       : head_(head), shape_(shape), io_(io), t_(scratch) {}
 
-  void run(int64_t n, int64_t kv_head) {
+  void run(int64_t n, const KvHeads& kv) {
     const int64_t stride = head_.kv_heads * head_.width;
-    const int64_t cached = io_.slots_N[n] * shape_.L * stride + kv_head * head_.width;
+    const int64_t cached = io_.slots_N[n] * shape_.L * stride + kv.first * head_.width;
     const int64_t keys = int64_t{io_.positions_N[n]} + 1;
-    const bf16* q = io_.qkv_NC + head_.q(kv_head);
-    for (int64_t member = 0; member < head_.group; ++member) head_.copy_rows({q + member * head_.width, head_.columns}, {n, n, n + 1}, 1, t_.q + member * head_.padded);
-    weigh_keys({io_.k_cache + cached, stride}, keys);
-    mix_values({io_.v_cache + cached, stride}, keys);
-    bf16* out = io_.out_NHK + n * head_.outputs + head_.q(kv_head);
-    for (int64_t member = 0; member < head_.group; ++member) {
+    const int64_t members = kv.count * head_.group;
+    const bf16* q = io_.qkv_NC + head_.q(kv.first);
+    for (int64_t member = 0; member < members; ++member) head_.copy_rows({q + member * head_.width, head_.columns}, {n, n, n + 1}, 1, t_.q + member * head_.padded);
+    weigh_keys({io_.k_cache + cached, stride}, kv.count, keys);
+    mix_values({io_.v_cache + cached, stride}, kv.count, keys);
+    bf16* out = io_.out_NHK + n * head_.outputs + head_.q(kv.first);
+    for (int64_t member = 0; member < members; ++member) {
       const float* row = t_.out + member * head_.padded;
       for_lanes(head_.width, [&](int64_t d, int64_t count) { store_first(out + member * head_.width + d, count, load(row + d)); });
     }
@@ -71,23 +77,25 @@ class RowDecode {
 
  private:
   // Sixteen keys at a time: their sums, spread over lanes, turn into one vector of scores. Keys past the last repeat it and are dropped by soften.
-  void weigh_keys(const HeadRows& k, int64_t keys) {
+  void weigh_keys(const HeadRows& k, int64_t kv_count, int64_t keys) {
+    const int64_t members = kv_count * head_.group;
     for (int64_t begin = 0; begin < keys; begin += Lanes::width) {
-      for (int64_t member = 0; member < head_.group; ++member) {
+      fetch(k, kv_count, begin + Lanes::width, keys);
+      for (int64_t member = 0; member < members; ++member) {
+        const bf16* key = k.at + member / head_.group * head_.width;
         Lanes sums[Lanes::width];
-        if (member == 0) fetch(k, begin + Lanes::width, keys);
-        for (int64_t j = 0; j < Lanes::width; ++j) sums[j] = products(k.at + std::min(begin + j, keys - 1) * k.stride, t_.q + member * head_.padded);
+        for (int64_t j = 0; j < Lanes::width; ++j) sums[j] = products(key + std::min(begin + j, keys - 1) * k.stride, t_.q + member * head_.padded);
         store(t_.p + member * t_.p_stride + begin, reduce_add_each(sums) * splat(head_.scale));
       }
     }
-    for (int64_t member = 0; member < head_.group; ++member) soften(t_.p + member * t_.p_stride, keys);
+    for (int64_t member = 0; member < members; ++member) soften(t_.p + member * t_.p_stride, keys);
   }
 
   // The next rows lie further apart than the CPU's own prefetchers look.
-  void fetch(const HeadRows& rows, int64_t begin, int64_t keys) const {
+  void fetch(const HeadRows& rows, int64_t kv_count, int64_t begin, int64_t keys) const {
     constexpr int64_t line = 64 / sizeof(bf16);
     for (int64_t j = begin; j < std::min(begin + Lanes::width, keys); ++j) {
-      for (int64_t d = 0; d < head_.width; d += line) _mm_prefetch(reinterpret_cast<const char*>(rows.at + j * rows.stride + d), _MM_HINT_T0);
+      for (int64_t d = 0; d < kv_count * head_.width; d += line) _mm_prefetch(reinterpret_cast<const char*>(rows.at + j * rows.stride + d), _MM_HINT_T0);
     }
   }
 
@@ -101,13 +109,17 @@ class RowDecode {
     return add_products(t_.key, q + d, sum);
   }
 
-  void mix_values(const HeadRows& v, int64_t keys) {
-    std::fill(t_.out, t_.out + head_.group * head_.padded, 0.0f);
+  void mix_values(const HeadRows& v, int64_t kv_count, int64_t keys) {
+    std::fill(t_.out, t_.out + kv_count * head_.group * head_.padded, 0.0f);
     for (int64_t begin = 0; begin < keys; begin += key_block) {
       const Range block{0, begin, std::min(begin + key_block, keys)};
-      for (int64_t j = block.end; j < block.end + key_block; j += Lanes::width) fetch(v, j, keys);
-      head_.widen_rows(v, block, t_.v);
-      tile_gemm({head_.group, head_.padded, block.count(), t_.p_stride, 1, head_.padded, head_.padded, Into::add}, t_.p + begin, t_.v, t_.out);
+      for (int64_t j = block.end; j < block.end + key_block; j += Lanes::width) fetch(v, kv_count, j, keys);
+      for (int64_t kv = 0; kv < kv_count; ++kv) {
+        head_.widen_rows({v.at + kv * head_.width, v.stride}, block, t_.v);
+        const float* p = t_.p + kv * head_.group * t_.p_stride + begin;
+        float* out = t_.out + kv * head_.group * head_.padded;
+        tile_gemm({head_.group, head_.padded, block.count(), t_.p_stride, 1, head_.padded, head_.padded, Into::add}, p, t_.v, out);
+      }
     }
   }
 
@@ -129,9 +141,11 @@ Status attention_decode(const DecodeShape& shape, const AttentionDecode& io) {
   const int64_t floats = DecodeScratch::floats(head, longest);
   void* memory = nullptr;
   LIMBECK_TRY(workspace(thread_count() * floats * sizeof(float), &memory));
-  parallel_for(shape.N * head.kv_heads, [&](int64_t item) {
+  const int64_t kv_count = shape.N >= 4 * thread_count() ? head.kv_heads : 1;  // of an item; decides when, not what, is added
+  const int64_t items_a_row = head.kv_heads / kv_count;
+  parallel_for(shape.N * items_a_row, [&](int64_t item) {
     const DecodeScratch scratch(head, longest, static_cast<float*>(memory) + omp_get_thread_num() * floats);
-    RowDecode(head, shape, io, scratch).run(item / head.kv_heads, item % head.kv_heads);
+    RowDecode(head, shape, io, scratch).run(item / items_a_row, {item % items_a_row * kv_count, kv_count});
   });
   return fine();
 }
