@@ -1,9 +1,9 @@
 import { loadKernels, type Tensor } from '../../../kernels/binding/kernels.js';
-import { Arena } from '../../engine/native/arena.js';
+import { Arena, ELEMENT_BYTES } from '../../engine/native/arena.js';
 import { decode } from '../../engine/native/decoder.js';
 import { Operations, type Activation } from '../../engine/native/operations.js';
 import { ParameterSet } from '../../engine/native/parameters.js';
-import { bf16Bytes, inferencePlan, reserve, type EngineCore } from '../../engine/native/plan.js';
+import type { PassCore } from '../../engine/native/rehearsal.js';
 import { readWeights } from '../../engine/native/weights.js';
 import type { ModelConfig } from '../../model-files/config.js';
 import { ModelDirectory } from '../../model-files/model-directory.js';
@@ -27,7 +27,7 @@ export class NativeSession implements TeacherSession {
   private readonly caches: LaneCaches;
 
   private constructor(
-    private readonly core: EngineCore,
+    private readonly core: PassCore,
     readonly rules: RunRules,
     maxLength: number,
   ) {
@@ -58,7 +58,7 @@ export class NativeSession implements TeacherSession {
 
   async run(run: TeacherRun): Promise<TeacherRows> {
     const layout = layRun(run, this.caches);
-    const hidden_ND = await this.hiddenStates(layout, run.k);
+    const hidden_ND = await this.hiddenStates(layout);
     for (const { lane, after } of run.parts) if (after === 'forget') this.forget(lane);
     return this.head(run, { hidden_ND, layout });
   }
@@ -74,11 +74,10 @@ export class NativeSession implements TeacherSession {
     return Promise.resolve();
   }
 
-  private hiddenStates(layout: RunLayout, k: number): Promise<Activation> {
-    const { kernels, arena, config } = this.core;
+  private hiddenStates(layout: RunLayout): Promise<Activation> {
+    const { kernels, arena } = this.core;
     const rows = layout.tokens_N.length;
-    const picked = layout.rows_R.length;
-    reserve(this.core, inferencePlan(config, { rows, picked, outputs: picked * k }), { what: `a run of ${rows} positions`, extraBytes: 0 });
+    arena.reset();
     const ops = new Operations(kernels, arena);
     const positions_N = ops.input(layout.positions_N);
     const attention = new RunAttention(this.core, ops, layout);
@@ -121,6 +120,6 @@ export class NativeSession implements TeacherSession {
 
 /** What runs the session takes, for a machine with so many free bytes. */
 function nativeRules({ layers, kvHeads, headDim }: ModelConfig, freeBytes: number): RunRules {
-  const positionBytes = 2 * layers * bf16Bytes(kvHeads * headDim);
+  const positionBytes = 2 * layers * kvHeads * headDim * ELEMENT_BYTES.bf16;
   return { chunk: RUN_POSITIONS, positions: RUN_POSITIONS, rows: RUN_POSITIONS, heldPositions: Math.floor((freeBytes * LANE_SHARE) / positionBytes) };
 }

@@ -1,6 +1,6 @@
 import { NO_TENSOR, type Tensor } from '../../../kernels/binding/kernels.js';
 import type { Activation, Operations } from '../../engine/native/operations.js';
-import type { EngineCore } from '../../engine/native/plan.js';
+import type { PassCore } from '../../engine/native/rehearsal.js';
 import type { RunLayout, Segment } from './run-layout.js';
 
 interface Placed extends Segment {
@@ -16,7 +16,7 @@ export class RunAttention {
   private readonly going: readonly Placed[];
 
   constructor(
-    private readonly core: EngineCore,
+    private readonly core: PassCore,
     ops: Operations,
     private readonly layout: RunLayout,
   ) {
