@@ -2,11 +2,11 @@ import { expect, test } from 'vitest';
 import { Aborted, AppError } from '../../common/errors.js';
 import { BatchInvalid } from '../../tokens/batch.js';
 import { TargetInvalid } from '../../tokens/target.js';
-import { BatchTooLarge, CheckpointInvalid, EngineFailed, GradientNotFinite, RequestInvalid, WriteFailed } from '../engine.js';
+import { BatchTooLarge, CheckpointInvalid, EngineFailed, GradientNotFinite, ModelTooLarge, RequestInvalid, WriteFailed } from '../engine.js';
 import { fromWire, RevivedError, toWire } from './wire-errors.js';
 
 const seamErrors = [
-  new Aborted('sampling'), new BatchInvalid('a'), new TargetInvalid('b'), new BatchTooLarge('c'), new CheckpointInvalid('d'), new EngineFailed('e'),
+  new Aborted('sampling'), new BatchInvalid('a'), new TargetInvalid('b'), new BatchTooLarge('c'), new ModelTooLarge('m'), new CheckpointInvalid('d'), new EngineFailed('e'),
   new GradientNotFinite('f'), new RequestInvalid('g'), new WriteFailed('h'),
 ];
 
