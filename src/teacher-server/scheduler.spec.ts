@@ -117,6 +117,42 @@ describe('Scheduler', () => {
     await answer;
   });
 
+  it('runs sequences of any lengths together where they need no padding', async () => {
+    const { runtime, scheduler } = scheduled({}, { padding: undefined, chunk: 256, positions: 256 });
+    const answer = scheduler.answer([scoring(10), scoring(40), scoring(300), generating(2, 12)], never());
+    expect([await runtime.step(), await runtime.step(), await runtime.step()]).toEqual([[0, 1], [2], [3, 2]]);
+    expect(await runtime.step()).toEqual([3]);
+    expect(runtime.runs.map(({ parts }) => parts.map(({ held, ids_S }) => [held, ids_S.length]))).toEqual([[[0, 10], [0, 40]], [[0, 256]], [[0, 12], [256, 44]], [[12, 1]]]);
+    await answer;
+  });
+
+  it('lets sequences wait whose positions find no room, and passes none over; what leaves nothing behind takes no room', async () => {
+    const { runtime, scheduler } = scheduled({}, { heldPositions: 30 });
+    const first = scheduler.answer([generating(2, 20)], never()); // 21 of 30
+    const second = scheduler.answer([generating(2, 12)], never()); // 13 more do not fit
+    const third = scheduler.answer([generating(1, 5)], never());
+    await runtime.begun();
+    expect(scheduler.load).toEqual({ waiting: 2, running: 1 });
+    expect([await runtime.step(), await runtime.step(), await runtime.step()]).toEqual([[0], [0], [1, 2]]);
+    await Promise.all([first, third]);
+    await runtime.step();
+    await second;
+    const scores = scheduler.answer([scoring(100), scoring(100)], never());
+    expect(await runtime.step()).toEqual([3, 4]);
+    await scores;
+  });
+
+  it('reads the last id of a scored prompt apart where the draw behind it wants many ids', async () => {
+    const { runtime } = scheduled();
+    const wide = new Scheduler({ runtime, counters: new TeacherCounters(), vocabSize: 1000, maxSequences: 4, queueLimit: 8, retryAfterSeconds: 1 });
+    const nucleus = { ...scoring(10), sampling: { ...scoring().sampling, topP: 0.9 } };
+    const answer = wide.answer([nucleus], never());
+    await runtime.step();
+    await runtime.step();
+    expect(runtime.runs.map(({ k, parts }) => [k, parts[0].ids_S.length, parts[0].rows.length])).toEqual([[2, 9, 9], [1000, 1, 1]]);
+    expect((await answer)[0].promptScores).toHaveLength(9);
+  });
+
   it('frees the places of a client that hangs up before the next run', async () => {
     const { runtime, scheduler, counters } = scheduled({ maxSequences: 2 });
     const client = new AbortController();
