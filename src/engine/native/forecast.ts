@@ -8,10 +8,12 @@ import { passLargest } from './sampler.js';
 import { passFirstGroup } from './scorer.js';
 import { withoutPause } from './turns.js';
 
-/** Code, tables, compiled products and packing buffers of the libraries, and what JavaScript's own heap grows by: measured, on two threads. */
-const LIBRARY_BYTES = 19 << 20;
+/** Code and tables of the libraries, panels that products pack, and what JavaScript's own heap grows by: measured, on two threads. */
+const LIBRARY_BYTES = 22 << 20;
 /** What the products of the way back add to that. */
 const BACKWARD_LIBRARY_BYTES = 5 << 20;
+/** Of a target entry or a scored id in JavaScript: an int32 and a float32, as they came or go between processes, as they are read, and what stands beside until it is collected. */
+const TARGET_BYTES = 4 * (4 + 4);
 
 const NOTHING: Footprint = { arena: { f32: 0, bf16: 0, i32: 0 }, besideBytes: 0, workspaceBytes: 0 };
 
@@ -29,11 +31,15 @@ export function footprintOf(rehearsal: Rehearsal, work: Work): Promise<Footprint
 /** The contract of `Engine.foresee`. The arena is shared by all works; scratch by all operations. */
 export async function foresee({ rehearsal, footprintOf: walk }: Pick<EngineCore, 'rehearsal' | 'footprintOf'>, works: readonly Work[]): Promise<MemoryForecast> {
   let most = NOTHING;
-  for (const work of works) most = largerFootprint(most, await walk(work));
+  let targetBytes = 0;
+  for (const work of works) {
+    most = largerFootprint(most, await walk(work));
+    if (work.kind !== 'sample') targetBytes = Math.max(targetBytes, work.rows * work.k * TARGET_BYTES);
+  }
   const trains = works.some(({ kind }) => kind === 'train');
   const residentBytes = trains ? rehearsal.resident.training : rehearsal.resident.opened;
   const libraryBytes = LIBRARY_BYTES + (trains ? BACKWARD_LIBRARY_BYTES : 0);
-  return { residentBytes, peakBytes: residentBytes + bytesOf(most.arena) + most.besideBytes + most.workspaceBytes + libraryBytes };
+  return { residentBytes, peakBytes: residentBytes + bytesOf(most.arena) + most.besideBytes + most.workspaceBytes + targetBytes + libraryBytes };
 }
 
 function largerFootprint(one: Footprint, other: Footprint): Footprint {

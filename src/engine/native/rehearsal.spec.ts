@@ -22,7 +22,12 @@ const TIED: ModelConfig = {
   architecture: 'llama', vocabSize: 300, hiddenSize: 48, intermediateSize: 80, layers: 3, heads: 6, kvHeads: 2, headDim: 12, rmsNormEps: 1e-5, ropeTheta: 10000, ropeScaling: null,
   maxPositions: 2048, tiedEmbeddings: true, bosId: 1, eosIds: [2], padId: 2,
 };
-const MODELS: readonly (readonly [string, ModelConfig])[] = [['tied', TIED], ['untied', { ...TIED, tiedEmbeddings: false, vocabSize: 517 }]];
+const MODELS: readonly (readonly [string, ModelConfig])[] = [
+  ['tied', TIED],
+  ['untied', { ...TIED, tiedEmbeddings: false, vocabSize: 517 }],
+  ['with biases', { ...TIED, architecture: 'qwen2' }],
+  ['with norms of heads', { ...TIED, architecture: 'qwen3', headDim: 16 }],
+];
 
 const open: Engine[] = [];
 afterEach(() => open.splice(0).forEach((engine) => engine.free()));
