@@ -21,7 +21,8 @@ export class ServedModel {
 
   /** Reads the directory's configuration and tokenizer, not its weights. @throws the refusals of the model directory; TeacherSettingsInvalid */
   static async open(settings: TeacherSettings): Promise<ServedModel> {
-    const [config, tokenizer] = await Promise.all([readModelConfig(settings.modelDir), Tokenizer.load(settings.modelDir)]);
+    const config = await readModelConfig(settings.modelDir); // first: of a directory without a model, the configuration is what is missing
+    const tokenizer = await Tokenizer.load(settings.modelDir);
     const { maxModelLen = 0 } = settings;
     if (maxModelLen > config.maxPositions) throw new TeacherSettingsInvalid(`maxModelLen is ${maxModelLen}; the model in ${settings.modelDir} has ${config.maxPositions} positions`);
     return new ServedModel(settings, config, tokenizer);
