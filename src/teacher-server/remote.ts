@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { computeThreadVariables } from '../common/compute-threads.js';
 import type { RemoteCall, RemoteReply } from './remote-protocol.js';
 
 /** The thread or process that runs the model. */
@@ -32,8 +33,7 @@ export function startProcess(entry: URL, threads: number): Remote {
     serialization: 'advanced',
     execArgv: ['--enable-source-maps'],
     stdio: ['ignore', STDERR, STDERR, 'ipc'],
-    // An idle pool that spins takes a core from whoever trains beside it.
-    env: { OMP_WAIT_POLICY: 'passive', OMP_NUM_THREADS: String(threads) },
+    env: computeThreadVariables(threads),
   });
   return {
     post: (call) => void (child.connected && child.send(call)), // its end, soon to be told, answers every call

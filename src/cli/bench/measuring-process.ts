@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { computeThreadVariables } from '../../common/compute-threads.js';
 import { Aborted, AppError } from '../../common/errors.js';
 import { titleOf, type Case } from './case.js';
 import type { Figure } from './figure.js';
@@ -29,7 +30,7 @@ export async function measureCase(entry: Case, order: Omit<Order, 'title'>, sign
     execArgv: ['--enable-source-maps'],
     signal,
     killSignal: 'SIGKILL', // native calls take their time
-    env: { OMP_WAIT_POLICY: 'passive', OMP_NUM_THREADS: String(order.threads) },
+    env: computeThreadVariables(order.threads),
   });
   const answer = await new Promise<Answer>((resolve) => {
     child.once('message', (message) => resolve(message as Answer));

@@ -1,4 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { computeThreadVariables } from '../../common/compute-threads.js';
 import { Aborted } from '../../common/errors.js';
 import { EngineFailed } from '../engine.js';
 import { ItemQueue } from './item-queue.js';
@@ -50,8 +51,7 @@ export class EngineProcess {
       serialization: 'advanced',
       execArgv: ['--enable-source-maps'],
       stdio: ['ignore', STDERR, STDERR, 'ipc'],
-      // Spinning pools of two processes slow each other down by orders of magnitude, so waiting threads sleep.
-      env: { ...options.environment, OMP_WAIT_POLICY: 'passive', OMP_NUM_THREADS: String(options.threads) },
+      env: { ...options.environment, ...computeThreadVariables(options.threads) },
     });
     this.gone = new Promise((resolve) => this.child.once('exit', resolve));
     this.child.on('message', (message: unknown) => this.receive(parseReply(message)));

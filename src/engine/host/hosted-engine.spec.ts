@@ -186,7 +186,7 @@ test('the process inherits no variable of its parent and is told to wait passive
     environment: { DNNL_MAX_CPU_ISA: 'AVX2' },
   });
   const variables = Object.entries(await hosted.describe()).filter(([name]) => !name.startsWith('NODE_CHANNEL_'));
-  expect(Object.fromEntries(variables)).toEqual({ DNNL_MAX_CPU_ISA: 'AVX2', OMP_WAIT_POLICY: 'passive', OMP_NUM_THREADS: '1' });
+  expect(Object.fromEntries(variables)).toEqual({ DNNL_MAX_CPU_ISA: 'AVX2', OMP_WAIT_POLICY: 'passive', GOMP_SPINCOUNT: '2000', OMP_NUM_THREADS: '1' });
 });
 
 test('the engine process ends when its parent goes away', async () => {
