@@ -39,8 +39,8 @@ Status kv_write(Call& call) {
   io.slots_N = call.tensor<int32_t>("slots_N", "N");
   io.positions_N = call.tensor<int32_t>("positions_N", "N");
   const int64_t kv_heads = call.integer("kvHeads", 1, 1 << 20);
-  io.k_cache_BLW = call.tensor<bf16>("kCache", "BLW");
-  io.v_cache_BLW = call.tensor<bf16>("vCache", "BLW");
+  io.k_cache = call.tensor<bf16>("kCache", "BLW");
+  io.v_cache = call.tensor<bf16>("vCache", "BLW");
   LIMBECK_TRY(call.check());
   const int64_t columns = call.extent('C');
   const int64_t width = call.extent('W');
@@ -49,7 +49,7 @@ Status kv_write(Call& call) {
     return call.bad_shape("qkv_NC has " + std::to_string(columns) + " columns and kCache " + std::to_string(width) + "; columns must be (heads + 2 kvHeads) K " +
                           "and the cache's kvHeads K, with heads a multiple of kvHeads = " + std::to_string(kv_heads));
   }
-  return cpu::kv_write({call.extent('N'), columns, width, call.extent('B'), call.extent('L')}, io);
+  return cpu::kv_write({call.extent('N'), columns, call.extent('B'), {call.extent('L'), kv_heads, width / kv_heads}}, io);
 }
 
 const Group group({{"gatherRows", 3, gather_rows}, {"scatterRows", 3, scatter_rows}, {"kvWrite", 6, kv_write}});

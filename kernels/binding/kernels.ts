@@ -14,6 +14,14 @@ export type Tensor = number & { readonly __tensor: unique symbol };
 /** Absent optional tensor. */
 export const NO_TENSOR = -1 as Tensor;
 
+/** Positions of a cache that lie in one block (kernels/ops/kv_cache.h); a slot holds a whole number of them. */
+export const CACHE_BLOCK = 16;
+
+/** The least length of a cache slot that holds `positions`. */
+export function cacheLength(positions: number): number {
+  return Math.ceil(positions / CACHE_BLOCK) * CACHE_BLOCK;
+}
+
 export const LOSS_CODES = { hard: 0, forward_kl: 1, reverse_kl: 2 } as const;
 
 /**
@@ -81,9 +89,12 @@ export interface Kernels {
   attentionForward(qkv_NC: Tensor, cuSeqlens_S1: Tensor, heads: number, kvHeads: number, out: Tensor, lse: Tensor): void;
   /** dqkv_NC bf16 overwritten. dout and out bf16 [N, Hq K]. */
   attentionBackward(dout: Tensor, qkv_NC: Tensor, out: Tensor, lse: Tensor, cuSeqlens_S1: Tensor, heads: number, kvHeads: number, dqkv_NC: Tensor): void;
-  /** Copies the k and v columns of row n to cache row (slots_N[n], positions_N[n]). Caches bf16 [B, L, Hkv K]. */
+  /**
+   * Copies the k and v columns of row n to position positions_N[n] of slot slots_N[n]. Caches bf16 [B, L, Hkv K], L a multiple of `CACHE_BLOCK`: what lies inside a
+   * block of that many positions is the kernels' own matter, and a slot's blocks follow each other.
+   */
   kvWrite(qkv_NC: Tensor, slots_N: Tensor, positions_N: Tensor, kvHeads: number, kCache: Tensor, vCache: Tensor): void;
-  /** One query row a slot: row n reads cache rows 0 … positions_N[n] of slot slots_N[n]. out bf16 [N, Hq K]. */
+  /** Row n reads positions 0 … positions_N[n] of slot slots_N[n]; rows of one slot may follow each other. out bf16 [N, Hq K], the bits of `attentionForward`. */
   attentionDecode(qkv_NC: Tensor, slots_N: Tensor, positions_N: Tensor, heads: number, kvHeads: number, kCache: Tensor, vCache: Tensor, out: Tensor): void;
 
   /** out_NF bf16 = silu(gate) * up; gateUp_N2F bf16 = gate columns, then up columns. */

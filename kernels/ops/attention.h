@@ -41,16 +41,16 @@ struct AttentionBackward {
   bf16* dqkv_NC;  // overwritten; none of the inputs
 };
 
-// A cache holds B slots of L rows of Hkv K columns.
+// A cache holds B slots of L positions as kv_cache.h lays them out, L a multiple of cache_block.
 struct DecodeShape {
   int64_t N, B, L;
-  HeadShape heads;
+  HeadShape heads;  // K even
 };
 
 struct AttentionDecode {
   const bf16* qkv_NC;          // only the q columns are read
   const int32_t* slots_N;      // [0, B)
-  const int32_t* positions_N;  // [0, L): row n attends to cache rows 0 ... positions_N[n] of its slot
+  const int32_t* positions_N;  // [0, L): row n attends to positions 0 ... positions_N[n] of its slot
   const bf16* k_cache;
   const bf16* v_cache;
   bf16* out_NHK;  // overwritten

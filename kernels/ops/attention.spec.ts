@@ -113,57 +113,75 @@ describe('packing', () => {
 });
 
 describe('decode over the cache', () => {
-  const sizes = { cuSeqlens_S1: [0, 90], heads: 6, kvHeads: 2, width: 24 };
-  const given = problem(sizes);
-  const columns = fusedColumns(sizes);
-  const cached = sizes.kvHeads * sizes.width;
-  const [slots, length] = [3, 100];
+  const [slots, length] = [3, 208];
+  const plain: AttentionSizes = { cuSeqlens_S1: [0, 190], heads: 6, kvHeads: 2, width: 24 };
+  const columns = fusedColumns(plain);
+  const cached = plain.kvHeads * plain.width;
 
-  /** A cache whose slot 2 holds the sequence's keys (or values) and whose other rows would spoil any result. */
-  function cache(column: number): Tensor {
-    const rows = new Float64Array(slots * length * cached).fill(1e4);
-    for (let n = 0; n < given.rows; n++) {
-      for (let d = 0; d < cached; d++) rows[(2 * length + n) * cached + d] = given.qkv_NC[n * columns + column + d];
-    }
-    return tensors.bf16([slots, length, cached], rows);
+  /** Caches whose slot 2 holds the sequence, and which hold what would spoil any result elsewhere. */
+  function filledCaches({ sizes, rows, qkv_NC }: Problem): { k: Tensor; v: Tensor } {
+    const shape = [slots, length, sizes.kvHeads * sizes.width];
+    const spoilt = new Float64Array(shape.reduce((product, extent) => product * extent)).fill(NaN);
+    const caches = { k: tensors.bf16(shape, spoilt), v: tensors.bf16(shape, spoilt) };
+    kernels.kvWrite(tensors.bf16([rows, fusedColumns(sizes)], qkv_NC), tensors.i32([rows], new Array<number>(rows).fill(2)),
+      tensors.i32([rows], Array.from({ length: rows }, (_, n) => n)), sizes.kvHeads, caches.k, caches.v);
+    return caches;
   }
 
-  function decode(positions: readonly number[]): Tensor {
-    const rows = new Float64Array(positions.length * columns);
-    positions.forEach((position, n) => rows.set(given.qkv_NC.subarray(position * columns, (position + 1) * columns), n * columns));
+  function decode(given: Problem, positions: readonly number[]): Tensor {
+    const { sizes, qkv_NC } = given;
+    const width = fusedColumns(sizes);
+    const rows = new Float64Array(positions.length * width);
+    positions.forEach((position, n) => rows.set(qkv_NC.subarray(position * width, (position + 1) * width), n * width));
     const out = tensors.bf16([positions.length, sizes.heads * sizes.width]);
-    const keyColumn = sizes.heads * sizes.width;
-    kernels.attentionDecode(tensors.bf16([positions.length, columns], rows), tensors.i32([positions.length], positions.map(() => 2)),
-      tensors.i32([positions.length], positions), sizes.heads, sizes.kvHeads, cache(keyColumn), cache(keyColumn + cached), out);
+    const { k, v } = filledCaches(given);
+    kernels.attentionDecode(tensors.bf16([positions.length, width], rows), tensors.i32([positions.length], positions.map(() => 2)),
+      tensors.i32([positions.length], positions), sizes.heads, sizes.kvHeads, k, v, out);
     return out;
   }
 
-  it('equals the packed forward at the first position, across blocks and at the last', () => {
-    const positions = [0, 1, 15, 63, 64, 89];
-    const expected = attentionReference(sizes, given.qkv_NC).out;
+  it.each<[string, AttentionSizes]>([
+    ['three heads a kv head, width 64', { ...plain, heads: 9, kvHeads: 3, width: 64 }],
+    ['two heads a kv head, width 128', { ...plain, heads: 4, kvHeads: 2, width: 128 }],
+    ['seven heads a kv head, width 32', { ...plain, heads: 7, kvHeads: 1, width: 32 }],
+    ['heads that end between blocks', plain],
+    ['a narrow head', { ...plain, heads: 2, kvHeads: 2, width: 2 }],
+  ])('has the bits of the packed forward at every position: %s', (_, sizes) => {
+    const given = problem(sizes);
+    const expected = tensors.bits(forward(given).out);
+    const ascending = Array.from({ length: given.rows }, (__, n) => n);
+    expect(tensors.bits(decode(given, ascending))).toEqual(expected); // one prompt: blocks
     const width = sizes.heads * sizes.width;
-    expectClose(tensors.values(decode(positions)), positions.flatMap((position) => [...expected.slice(position * width, (position + 1) * width)]),
-      { ...BF16_ROUNDING, absolute: 1e-5 });
+    const backwards = tensors.bits(decode(given, ascending.toReversed())); // one row at a time
+    expect(ascending.flatMap((n) => [...backwards.slice((given.rows - 1 - n) * width, (given.rows - n) * width)])).toEqual([...expected]);
+    expect(tensors.bits(decode(given, ascending.slice(37)))).toEqual(expected.slice(37 * width)); // a prompt that goes on
   });
 
   it('gives a row the same bits alone as among others, at any number of threads', () => {
-    const width = sizes.heads * sizes.width;
-    const alone = tensors.bits(decode([64]));
-    expect(tensors.bits(decode([3, 64, 89])).slice(width, 2 * width)).toEqual(alone);
+    const given = problem(plain);
+    const width = plain.heads * plain.width;
+    const alone = tensors.bits(decode(given, [64]));
+    expect(tensors.bits(decode(given, [3, 64, 89])).slice(width, 2 * width)).toEqual(alone);
     const many = [3, 64, ...Array.from({ length: 20 }, (__, n) => n)]; // whole rows an item
-    expect(tensors.bits(decode(many)).slice(width, 2 * width)).toEqual(alone);
-    expectRepeatable(kernels, () => [tensors.bits(decode([3, 64, 89]))], { across: 'threads' });
+    expect(tensors.bits(decode(given, many)).slice(width, 2 * width)).toEqual(alone);
+    expectRepeatable(kernels, () => [tensors.bits(decode(given, [3, 64, 89]))], { across: 'threads' });
   });
 
   it('refuses a slot or position outside the cache', () => {
     const call = (slot: number, position: number): string => codeOf(() =>
-      kernels.attentionDecode(tensors.bf16([1, columns]), tensors.i32([1], [slot]), tensors.i32([1], [position]), sizes.heads, sizes.kvHeads,
-        tensors.bf16([slots, length, cached]), tensors.bf16([slots, length, cached]), tensors.bf16([1, sizes.heads * sizes.width])));
-    expect(call(2, 99)).toBe('none');
+      kernels.attentionDecode(tensors.bf16([1, columns]), tensors.i32([1], [slot]), tensors.i32([1], [position]), plain.heads, plain.kvHeads,
+        tensors.bf16([slots, length, cached]), tensors.bf16([slots, length, cached]), tensors.bf16([1, plain.heads * plain.width])));
+    expect(call(2, 207)).toBe('none');
     expect(call(3, 0)).toBe('kernels.bad_value');
     expect(call(-1, 0)).toBe('kernels.bad_value');
-    expect(call(0, 100)).toBe('kernels.bad_value');
+    expect(call(0, 208)).toBe('kernels.bad_value');
     expect(call(0, -1)).toBe('kernels.bad_value');
+  });
+
+  it('refuses a cache that is no whole number of blocks', () => {
+    const cache = tensors.bf16([slots, 200, cached]);
+    expect(codeOf(() => kernels.attentionDecode(tensors.bf16([1, columns]), tensors.i32([1], [0]), tensors.i32([1], [0]), plain.heads, plain.kvHeads, cache, cache,
+      tensors.bf16([1, plain.heads * plain.width])))).toBe('kernels.bad_shape');
   });
 });
 

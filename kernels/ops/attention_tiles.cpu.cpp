@@ -5,6 +5,7 @@
 #include <string>
 #include "core/lanes.h"
 #include "core/transpose.h"
+#include "ops/kv_cache.h"
 
 namespace limbeck::cpu {
 
@@ -68,6 +69,12 @@ void HeadLayout::copy_rows(const HeadRows& source, const Range& range, int64_t r
     std::fill(to + width, to + padded, TileElement{});
   }
   std::fill(to, to + (rows - range.count()) * padded, TileElement{});
+}
+
+void HeadLayout::copy_chunk(const bf16* chunk, TileElement* to) const {
+  for (int64_t d = 0; d < width; d += 2) {
+    for (int64_t position = 0; position < cache_block; ++position) copy_head(chunk + d * cache_block + 2 * position, 2, to + position * padded + d);
+  }
 }
 
 void HeadLayout::copy_group(const HeadRows& source, const Range& range, TileElement* to) const {

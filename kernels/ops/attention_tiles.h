@@ -3,6 +3,7 @@
 //   one key are a row of lanes, so that softmax needs no sum or maximum across lanes.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <vector>
 #include "core/bf16.h"
 #include "core/status.h"
@@ -13,6 +14,7 @@ namespace limbeck::cpu {
 
 constexpr int64_t query_block = 32;  // positions
 constexpr int64_t key_block = 64;
+constexpr float unseen = std::numeric_limits<float>::lowest();  // the score of a key that a query does not see
 
 // Positions [begin, end) of the packed rows, inside the sequence that starts at `first`.
 struct Range {
@@ -45,6 +47,8 @@ struct HeadLayout {
 
   // rows_[count, padded] = the head at the range's positions; zeros behind its width, and rows of zeros up to `rows`.
   void copy_rows(const HeadRows&, const Range&, int64_t rows, TileElement* to) const;
+  // to[16, padded] = the positions of a chunk of cached keys (kv_cache.h); what stands behind their width is left as it was.
+  void copy_chunk(const bf16* chunk, TileElement* to) const;
   // The rows of a tile of queries: [query_columns, padded].
   void copy_group(const HeadRows&, const Range&, TileElement* to) const;
   // to[padded] = from[width] widened; zeros behind.

@@ -6,16 +6,30 @@
 
 namespace limbeck::cpu {
 
+namespace {
+
+void write_key(const bf16* row, int64_t width, int64_t position, bf16* chunk) {
+  bf16* to = chunk + 2 * (position % cache_block);
+  for (int64_t d = 0; d < width; d += 2) std::memcpy(to + d * cache_block, row + d, 2 * sizeof(bf16));
+}
+
+}  // namespace
+
 Status kv_write(const KvWriteShape& shape, const KvWrite& io) {
+  const CacheLayout& cache = shape.cache;
+  LIMBECK_TRY(check_cache(cache));
   LIMBECK_TRY(check_indices({"slots_N", io.slots_N, shape.N}, shape.B));
-  LIMBECK_TRY(check_indices({"positions_N", io.positions_N, shape.N}, shape.L));
-  const size_t bytes = static_cast<size_t>(shape.W) * sizeof(bf16);
-  parallel_blocks(shape.N, 16, [&](int64_t begin, int64_t end) {
+  LIMBECK_TRY(check_indices({"positions_N", io.positions_N, shape.N}, cache.length));
+  const int64_t columns = cache.kv_heads * cache.width;
+  parallel_blocks(shape.N, cache_block, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      const bf16* v = io.qkv_NC + (n + 1) * shape.C - shape.W;
-      const int64_t row = (io.slots_N[n] * shape.L + io.positions_N[n]) * shape.W;
-      std::memcpy(io.k_cache_BLW + row, v - shape.W, bytes);
-      std::memcpy(io.v_cache_BLW + row, v, bytes);
+      const bf16* v = io.qkv_NC + (n + 1) * shape.C - columns;
+      const int64_t position = io.positions_N[n];
+      for (int64_t kv_head = 0; kv_head < cache.kv_heads; ++kv_head) {
+        const int64_t chunk = cache.at(io.slots_N[n], kv_head, position);
+        write_key(v - columns + kv_head * cache.width, cache.width, position, io.k_cache + chunk);
+        std::memcpy(io.v_cache + chunk + position % cache_block * cache.width, v + kv_head * cache.width, static_cast<size_t>(cache.width) * sizeof(bf16));
+      }
     }
   });
   return fine();

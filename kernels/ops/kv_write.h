@@ -1,24 +1,26 @@
-// kv_write.h -- copies the k and v columns of fused q|k|v rows into the caches of decode slots.
-//   N = rows, C = (Hq + 2 Hkv) K columns a row, W = Hkv K columns of k (and of v, the last), B = slots, L = cache length.
-//   k_cache_BLW[slots_N[n], positions_N[n]] = k columns of row n; v_cache likewise.
+// kv_write.h -- copies the k and v columns of fused q|k|v rows into the caches of decode slots, laid out as kv_cache.h says.
+//   N = rows, C = (Hq + 2 Hkv) K columns a row, B = slots, L = cache length; the v columns are a row's last Hkv K, the k columns those before them.
+//   (slots_N[n], positions_N[n]) = the k and v columns of row n.
 //   A slot outside [0, B) or a position outside [0, L) is bad_value, found before any work. (slot, position) pairs are distinct. No aliasing.
 #pragma once
 #include <cstdint>
 #include "core/bf16.h"
 #include "core/status.h"
+#include "ops/kv_cache.h"
 
 namespace limbeck {
 
 struct KvWriteShape {
-  int64_t N, C, W, B, L;
+  int64_t N, C, B;
+  CacheLayout cache;
 };
 
 struct KvWrite {
   const bf16* qkv_NC;
   const int32_t* slots_N;
   const int32_t* positions_N;
-  bf16* k_cache_BLW;
-  bf16* v_cache_BLW;
+  bf16* k_cache;
+  bf16* v_cache;
 };
 
 namespace cpu {

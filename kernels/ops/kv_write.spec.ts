@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { codeOf, expectRepeatable, normals } from '../../test/support/kernels/check.js';
 import { roundedToBf16 } from '../../test/support/kernels/bf16.js';
 import { Tensors } from '../../test/support/kernels/tensors.js';
-import { loadKernels } from '../binding/kernels.js';
+import { CACHE_BLOCK, loadKernels } from '../binding/kernels.js';
 
 const kernels = loadKernels();
 const tensors = new Tensors(kernels);
@@ -12,18 +12,24 @@ describe('kvWrite', () => {
   it.each([
     { slots: [], positions: [], heads: 1, kvHeads: 1, K: 2 },
     { slots: [2], positions: [4], heads: 4, kvHeads: 2, K: 6 },
-    { slots: [0, 0, 1, 2, 2], positions: [0, 1, 4, 3, 0], heads: 3, kvHeads: 1, K: 18 },
+    { slots: [0, 0, 1, 2, 2], positions: [0, 1, 17, 31, 16], heads: 3, kvHeads: 1, K: 18 },
   ])('copies k and v columns to (slot, position) and touches nothing else: $heads/$kvHeads heads of $K', ({ slots, positions, heads, kvHeads, K }) => {
-    const [B, L, W, N] = [3, 5, kvHeads * K, slots.length];
+    const [B, L, W, N] = [3, 32, kvHeads * K, slots.length];
     const C = heads * K + 2 * W;
     const qkv = roundedToBf16(normals(N * C, 1));
     const expected = { k: roundedToBf16(normals(B * L * W, 2)), v: roundedToBf16(normals(B * L * W, 3)) };
     const caches = { k: tensors.bf16([B, L, W], expected.k), v: tensors.bf16([B, L, W], expected.v) };
     kernels.kvWrite(tensors.bf16([N, C], qkv), tensors.i32([N], slots), tensors.i32([N], positions), kvHeads, caches.k, caches.v);
     slots.forEach((slot, n) => {
-      const row = (slot * L + positions[n]) * W;
-      expected.k.set(qkv.subarray(n * C + heads * K, n * C + heads * K + W), row);
-      expected.v.set(qkv.subarray(n * C + heads * K + W, (n + 1) * C), row);
+      const block = (slot * L + positions[n] - positions[n] % CACHE_BLOCK) * W;
+      for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
+        for (let d = 0; d < K; d++) {
+          const chunk = block + kvHead * CACHE_BLOCK * K;
+          const column = n * C + (heads + kvHead) * K + d;
+          expected.k[chunk + (d >> 1) * 32 + 2 * (positions[n] % CACHE_BLOCK) + d % 2] = qkv[column];
+          expected.v[chunk + positions[n] % CACHE_BLOCK * K + d] = qkv[column + W];
+        }
+      }
     });
     expect(tensors.values(caches.k)).toEqual(expected.k);
     expect(tensors.values(caches.v)).toEqual(expected.v);
@@ -41,22 +47,24 @@ describe('kvWrite', () => {
   });
 
   it('refuses places outside the cache before any work', () => {
-    const [qkv, k, v] = [tensors.bf16([2, 8], normals(16, 5)), tensors.bf16([3, 5, 2]), tensors.bf16([3, 5, 2])];
+    const [qkv, k, v] = [tensors.bf16([2, 8], normals(16, 5)), tensors.bf16([3, 16, 2]), tensors.bf16([3, 16, 2])];
     const write = (slots: number[], positions: number[]) => () => kernels.kvWrite(qkv, tensors.i32([2], slots), tensors.i32([2], positions), 1, k, v);
     expect(codeOf(write([0, 3], [0, 0]))).toBe('kernels.bad_value');
     expect(codeOf(write([0, -1], [0, 0]))).toBe('kernels.bad_value');
-    expect(codeOf(write([0, 0], [0, 5]))).toBe('kernels.bad_value');
-    expect([...tensors.values(k)]).toEqual(Array(30).fill(0));
+    expect(codeOf(write([0, 0], [0, 16]))).toBe('kernels.bad_value');
+    expect([...tensors.values(k)]).toEqual(Array(96).fill(0));
   });
 
   it('refuses shapes that do not belong together, and wrong dtypes', () => {
-    const [slots, positions, cache] = [tensors.i32([2]), tensors.i32([2]), tensors.bf16([3, 5, 4])];
+    const [slots, positions, cache] = [tensors.i32([2]), tensors.i32([2]), tensors.bf16([3, 16, 4])];
     const write = (columns: number, kvHeads: number, v = cache) => () => kernels.kvWrite(tensors.bf16([2, columns]), slots, positions, kvHeads, cache, v);
     expect(codeOf(write(12, 2))).toBe('none');
     expect(codeOf(write(8, 2))).toBe('kernels.bad_shape');
     expect(codeOf(write(12, 3))).toBe('kernels.bad_shape');
     expect(codeOf(write(14, 2))).toBe('kernels.bad_shape');
-    expect(codeOf(write(12, 2, tensors.bf16([3, 6, 4])))).toBe('kernels.bad_shape');
-    expect(codeOf(write(12, 2, tensors.f32([3, 5, 4])))).toBe('kernels.bad_dtype');
+    expect(codeOf(write(12, 2, tensors.bf16([3, 32, 4])))).toBe('kernels.bad_shape');
+    const short = tensors.bf16([3, 8, 4]);
+    expect(codeOf(() => kernels.kvWrite(tensors.bf16([2, 12]), slots, positions, 2, short, short))).toBe('kernels.bad_shape');
+    expect(codeOf(write(12, 2, tensors.f32([3, 16, 4])))).toBe('kernels.bad_dtype');
   });
 });

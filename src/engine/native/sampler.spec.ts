@@ -83,7 +83,7 @@ test('neighbours and their number do not change what a sequence draws', async ()
     same += Number(alone.ids_T.join() === ids_T.join());
   }
   // The numbers drawn are equal; a few may fall on the other side of a boundary that bf16 moves.
-  expect(same).toBeGreaterThanOrEqual(prompts.length - 4);
+  expect(same).toBeGreaterThanOrEqual(prompts.length);
 });
 
 test('draws what the float64 oracle draws', async () => {
@@ -120,7 +120,7 @@ test('temperature 0 takes the most probable id at every step, stop ids end it', 
 test('log-probs of prefill and decode are those of score, whatever the truncation', async () => {
   const completions = inOrder(await sample({ sampling: { ...free, temperature: 0.7, topK: 30, topP: 0.8 } }));
   const blocks = await score(completions, 4);
-  expect(meanDistance(completions.map(({ index, logProbs_T }) => [logProbs_T, blocks[index].actualLogProbs_R]))).toBeLessThan(0.01);
+  expect(meanDistance(completions.map(({ index, logProbs_T }) => [logProbs_T, blocks[index].actualLogProbs_R]))).toBeLessThan(1e-6);
 });
 
 test('one token a completion, more prompts than slots', async () => {

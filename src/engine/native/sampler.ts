@@ -1,5 +1,5 @@
 import { drawWords } from '../../common/philox.js';
-import type { Tensor } from '../../../kernels/binding/kernels.js';
+import { cacheLength, type Tensor } from '../../../kernels/binding/kernels.js';
 import type { Completion, SampleRequest, SampleWork } from '../engine.js';
 import { decode } from './decoder.js';
 import { Operations, type Activation, type CachePlace, type LayerCache } from './operations.js';
@@ -185,7 +185,8 @@ class SampleRun {
     const { kernels, config } = this.core;
     const { prompts, sampling } = this.request;
     // The last id of a completion is drawn but never read back, so it needs no place.
-    const shape = [this.slotCount, Math.max(...prompts.map(({ ids_T }) => ids_T.length)) + sampling.maxTokens - 1, config.kvHeads * config.headDim];
+    const length = cacheLength(Math.max(...prompts.map(({ ids_T }) => ids_T.length)) + sampling.maxTokens - 1);
+    const shape = [this.slotCount, length, config.kvHeads * config.headDim];
     return Array.from({ length: config.layers }, () => ({ k: kernels.alloc('bf16', shape), v: kernels.alloc('bf16', shape) }));
   }
 }

@@ -1,4 +1,4 @@
-import type { Kernels, Tensor } from '../../../kernels/binding/kernels.js';
+import { cacheLength, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
 import type { LayerCache } from '../../engine/native/operations.js';
 import { RuntimeFailed } from '../teacher-server.errors.js';
 
@@ -22,7 +22,7 @@ export interface LanePlace {
   readonly slot: number;
 }
 
-/** Caches of lanes of up to `columns` positions, bf16 [slots, columns, W], two a layer. */
+/** Caches of lanes of up to `columns` positions, a whole number of blocks: bf16 [slots, columns, W], two a layer. */
 export class CacheClass {
   readonly layers: LayerCache[] = [];
   private slots = 0;
@@ -52,7 +52,7 @@ export class CacheClass {
     for (const [layer, { k, v }] of this.layers.entries()) {
       const wider = target.layers[layer];
       for (const [source, destination] of [[k, wider.k], [v, wider.v]]) {
-        this.copy({ tensor: source, offset: this.offsetOf(from) }, { tensor: destination, offset: target.offsetOf(to) }, held * this.shape.width);
+        this.copy({ tensor: source, offset: this.offsetOf(from) }, { tensor: destination, offset: target.offsetOf(to) }, cacheLength(held) * this.shape.width);
       }
     }
   }
@@ -155,7 +155,7 @@ export class LaneCaches {
   private classFor(positions: number): CacheClass {
     let columns = NARROWEST;
     while (columns < positions) columns *= 2;
-    columns = Math.max(positions, Math.min(columns, this.shape.maxLength));
+    columns = cacheLength(Math.max(positions, Math.min(columns, this.shape.maxLength)));
     const existing = this.classes.get(columns);
     if (existing) return existing;
     const cache = new CacheClass(this.kernels, this.shape, columns);

@@ -1,0 +1,29 @@
+// attention_block.h -- the forward of one block of queries of one kv head, over keys that lie in packed rows or in a cache. What a query gets depends on
+//   it and its keys alone, to the bit: neither on the block it stands in nor on where the keys lie.
+#pragma once
+#include <cstdint>
+#include "ops/attention_tiles.h"
+#include "ops/kv_cache.h"
+
+namespace limbeck::cpu {
+
+// The keys and values of one kv head, by position.
+struct HeadKeys {
+  HeadRows k, v;                 // rows; in a cache, its first chunks, `stride` elements apart
+  bool are_cached = false;
+};
+
+struct AttentionBlock {
+  HeadRows q;     // the group's first head
+  HeadKeys keys;
+  Range queries;  // positions, at most query_block
+  int64_t row;    // of q, out and lse where the first query stands
+  bf16* out;      // row 0 of the group's first head, heads K columns a row
+  float* lse;     // row 0 of the group's first head, heads columns a row; null for none
+};
+
+int64_t attention_block_bytes(const HeadLayout&);  // of scratch
+
+void attend_block(const HeadLayout&, const AttentionBlock&, char* scratch);
+
+}  // namespace limbeck::cpu

@@ -1,0 +1,276 @@
+// attention_row.cpu.cpp -- a unit of work is one kv head over 64 keys: 16 KiB of a cache for heads of 64. Its keys are multiplied while its values come
+//   nearer, its values while the next unit's keys do; the caches are read once and from memory, so this is what their speed depends on.
+#include "ops/attention_row.h"
+
+#include <immintrin.h>
+#include <algorithm>
+#include "core/lanes.h"
+#include "core/pair_lanes.h"
+
+namespace limbeck::cpu {
+
+namespace {
+
+constexpr int64_t pairs_width = 2 * Lanes::width;  // columns in sixteen pairs
+constexpr int64_t values_a_line = 64 / sizeof(bf16);
+constexpr int most_groups = key_block / cache_block;
+constexpr int most_members = Lanes::parts == 1 ? 6 : 3;  // their sums, with a row of values, fill the registers
+constexpr int most_pairs = Lanes::parts == 1 ? 2 : 1;
+
+// Parts of a cache that lie one behind the other, `step` elements apart.
+struct Chunks {
+  const bf16* at;
+  int64_t step;
+  void fetch(int64_t chunk, int64_t line) const { _mm_prefetch(reinterpret_cast<const char*>(at + chunk * step + line * values_a_line), _MM_HINT_T0); }
+};
+
+struct RowScratch {
+  float *out, *scores, *largest, *sum;
+  TileElement* q;
+  bf16* v;
+  int64_t columns;  // K rounded up to whole pairs of lanes, of out and v
+  static int64_t columns_of(const HeadLayout& head) { return (head.width + pairs_width - 1) / pairs_width * pairs_width; }
+  static int64_t members(const HeadLayout& head) { return round_to_lanes(head.heads); }
+  static int64_t floats(const HeadLayout& head) { return head.heads * (columns_of(head) + key_block) + 2 * members(head); }
+  static int64_t bytes(const HeadLayout& head) {
+    return floats(head) * sizeof(float) + head.heads * head.padded * sizeof(TileElement) + key_block * columns_of(head) * sizeof(bf16);
+  }
+  RowScratch(const HeadLayout& head, char* memory) : columns(columns_of(head)) {
+    out = reinterpret_cast<float*>(memory);
+    scores = out + head.heads * columns;
+    largest = scores + head.heads * key_block;
+    sum = largest + members(head);
+    q = reinterpret_cast<TileElement*>(sum + members(head));
+    v = reinterpret_cast<bf16*>(q + head.heads * head.padded);
+  }
+};
+
+struct Keys {
+  Chunks k, ahead;
+  int64_t pairs;
+};
+
+// scores[members, 16 groups] = q . k
+template <int members, int groups>
+void weigh_tile(const TileElement* q, int64_t padded, const Keys& keys, float* scores) {
+  Lanes sum[members][groups] = {};
+  for (int64_t pair = 0; pair < keys.pairs; ++pair) {
+    PairLanes k[groups];
+    for (int g = 0; g < groups; ++g) {
+      k[g] = load_pairs(keys.k.at + g * keys.k.step + pair * pairs_width);
+      keys.ahead.fetch(g, pair);
+    }
+    for (int m = 0; m < members; ++m) {
+      for (int g = 0; g < groups; ++g) sum[m][g] = add_pair_products(k[g], q + m * padded + 2 * pair, sum[m][g]);
+    }
+  }
+  for (int m = 0; m < members; ++m) {
+    for (int g = 0; g < groups; ++g) store(scores + m * key_block + g * Lanes::width, sum[m][g]);
+  }
+}
+
+struct Values {
+  Chunks v, ahead;
+  int64_t count, width;  // rows; elements between rows of a chunk
+  int64_t lines;         // of `ahead` a row
+};
+
+// out[members, 32 pairs] += weights . v, pairs apart: sixteen firsts, then sixteen seconds.
+template <int members, int pairs>
+void mix_tile(const float* weights, const Values& values, int64_t columns, float* out) {
+  Lanes sum[members][2 * pairs];
+  for (int m = 0; m < members; ++m) {
+    for (int p = 0; p < 2 * pairs; ++p) sum[m][p] = load(out + m * columns + p * Lanes::width);
+  }
+  for (int64_t j = 0; j < values.count; ++j) {
+    const int64_t chunk = j / cache_block, row = j % cache_block;
+    const bf16* from = values.v.at + chunk * values.v.step + row * values.width;
+    for (int64_t line = 0; line < values.lines; ++line) values.ahead.fetch(chunk, row * values.lines + line);
+    Lanes v[2 * pairs];
+    for (int p = 0; p < pairs; ++p) {
+      const PairLanes both = load_pairs(from + p * pairs_width);
+      v[2 * p] = firsts(both);
+      v[2 * p + 1] = seconds(both);
+    }
+    for (int m = 0; m < members; ++m) {
+      const Lanes weight = splat(weights[m * key_block + j]);
+      for (int p = 0; p < 2 * pairs; ++p) sum[m][p] = multiply_add(weight, v[p], sum[m][p]);
+    }
+  }
+  for (int m = 0; m < members; ++m) {
+    for (int p = 0; p < 2 * pairs; ++p) store(out + m * columns + p * Lanes::width, sum[m][p]);
+  }
+}
+
+template <int members, int groups>
+void pick_groups(int64_t count, const TileElement* q, int64_t padded, const Keys& keys, float* scores) {
+  if constexpr (groups > 1) {
+    if (count < groups) return pick_groups<members, groups - 1>(count, q, padded, keys, scores);
+  }
+  weigh_tile<members, groups>(q, padded, keys, scores);
+}
+
+template <int members>
+void weigh_members(int64_t count, int64_t groups, const TileElement* q, int64_t padded, const Keys& keys, float* scores) {
+  if constexpr (members > 1) {
+    if (count < members) return weigh_members<members - 1>(count, groups, q, padded, keys, scores);
+  }
+  pick_groups<members, most_groups>(groups, q, padded, keys, scores);
+}
+
+template <int members, int pairs>
+void pick_pairs(int64_t count, const float* weights, const Values& values, int64_t padded, float* out) {
+  if constexpr (pairs > 1) {
+    if (count < pairs) return pick_pairs<members, pairs - 1>(count, weights, values, padded, out);
+  }
+  mix_tile<members, pairs>(weights, values, padded, out);
+}
+
+template <int members>
+void mix_members(int64_t count, int64_t pairs, const float* weights, const Values& values, int64_t padded, float* out) {
+  if constexpr (members > 1) {
+    if (count < members) return mix_members<members - 1>(count, pairs, weights, values, padded, out);
+  }
+  pick_pairs<members, most_pairs>(pairs, weights, values, padded, out);
+}
+
+class RowForward {
+ public:
+  RowForward(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, const RowScratch& scratch)
+      : head_(head), cache_(cache), io_(io), rows_(rows), t_(scratch) {}
+
+  void run() {
+    for (int64_t row = rows_.begin; row < rows_.end; ++row) {
+      begin(row);
+      for (int64_t key = 0; key < keys_of(row); key += key_block) {
+        for (int64_t i = 0; i < rows_.heads.count; ++i) attend({row, key, i});
+      }
+      finish(row);
+    }
+  }
+
+ private:
+  struct Unit {
+    int64_t row, key, head;  // head counts from the first
+  };
+
+  int64_t keys_of(int64_t row) const { return int64_t{io_.positions_N[row]} + 1; }
+
+  Unit after(Unit unit) const {
+    if (++unit.head < rows_.heads.count) return unit;
+    unit.head = 0;
+    if ((unit.key += key_block) < keys_of(unit.row)) return unit;
+    return {std::min(unit.row + 1, rows_.end - 1), 0, 0};
+  }
+
+  Chunks chunks(const bf16* cache, const Unit& unit) const {
+    return {cache + cache_.at(io_.slots_N[unit.row], rows_.heads.first + unit.head, unit.key), cache_.between_blocks()};
+  }
+
+  void begin(int64_t row) {
+    const int64_t members = rows_.heads.count * head_.group;
+    const bf16* q = io_.qkv_NC + head_.q(rows_.heads.first);
+    for (int64_t member = 0; member < members; ++member) head_.copy_rows({q + member * head_.width, head_.columns}, {row, row, row + 1}, 1, t_.q + member * head_.padded);
+    std::fill(t_.out, t_.out + members * t_.columns, 0.0f);
+    std::fill(t_.largest, t_.largest + members, unseen);
+    std::fill(t_.sum, t_.sum + members, 0.0f);
+  }
+
+  void attend(const Unit& unit) {
+    const int64_t count = std::min(key_block, keys_of(unit.row) - unit.key);
+    const int64_t first = unit.head * head_.group;
+    weigh(unit, count, first);
+    for (int64_t member = first; member < first + head_.group; ++member) soften(t_.scores + member * key_block, count, member);
+    mix(unit, count, first);
+  }
+
+  void weigh(const Unit& unit, int64_t count, int64_t first) {
+    const Keys keys{chunks(io_.k_cache, unit), chunks(io_.v_cache, unit), head_.width / 2};
+    const int64_t groups = round_to_lanes(count) / Lanes::width;
+    for (int64_t member = 0; member < head_.group; member += most_members) {
+      weigh_members<most_members>(head_.group - member, groups, t_.q + (first + member) * head_.padded, head_.padded, keys, t_.scores + (first + member) * key_block);
+    }
+  }
+
+  // scores = exp(score - largest so far), 0 behind the last key, where the cache holds anything; what the head has summed before is rescaled.
+  void soften(float* scores, int64_t count, int64_t member) {
+    const int64_t padded = round_to_lanes(count);
+    std::fill(scores + count, scores + padded, unseen);
+    const Lanes before = splat(t_.largest[member]);
+    Lanes best = before;
+    for (int64_t j = 0; j < padded; j += Lanes::width) best = larger(load(scores + j), best);
+    const Lanes top = splat(reduce_max(best));
+    const Lanes scale = splat(head_.scale);
+    const Lanes shift = splat(0) - top * scale;
+    Lanes sums = splat(0);
+    for (int64_t j = 0; j < padded; j += Lanes::width) {
+      const Lanes e = exp(multiply_add(load(scores + j), scale, shift));
+      store(scores + j, e);
+      sums = sums + e;
+    }
+    const Lanes shrink = exp((before - top) * scale);
+    store_first(t_.sum + member, 1, multiply_add(splat(t_.sum[member]), shrink, splat(reduce_add(sums))));
+    store_first(t_.largest + member, 1, top);
+    if (!any_above(top, before)) return;
+    float* out = t_.out + member * t_.columns;
+    for (int64_t d = 0; d < t_.columns; d += Lanes::width) store(out + d, load(out + d) * shrink);
+  }
+
+  void mix(const Unit& unit, int64_t count, int64_t first) {
+    Values values{chunks(io_.v_cache, unit), chunks(io_.k_cache, after(unit)), count, head_.width, (head_.width + values_a_line - 1) / values_a_line};
+    if (head_.width % pairs_width != 0) pad_values(values);
+    for (int64_t member = 0; member < head_.group; member += most_members) {
+      const float* weights = t_.scores + (first + member) * key_block;
+      float* out = t_.out + (first + member) * t_.columns;
+      const bf16* v = values.v.at;
+      for (int64_t d = 0; d < t_.columns; d += most_pairs * pairs_width) {
+        Values part = values;
+        part.v.at = v + d;
+        mix_members<most_members>(head_.group - member, (t_.columns - d) / pairs_width, weights, part, t_.columns, out + d);
+        values.lines = 0;
+      }
+    }
+  }
+
+  // Rows that end between sixteen pairs are copied to where zeros follow them.
+  void pad_values(Values& values) {
+    for (int64_t j = 0; j < values.count; ++j) {
+      const bf16* from = values.v.at + j / cache_block * values.v.step + j % cache_block * values.width;
+      bf16* to = t_.v + j * t_.columns;
+      std::copy(from, from + head_.width, to);
+      std::fill(to + head_.width, to + t_.columns, bf16{});
+    }
+    values.v = {t_.v, cache_block * t_.columns};
+    values.width = t_.columns;
+  }
+
+  void finish(int64_t row) {
+    const int64_t members = rows_.heads.count * head_.group;
+    bf16* out = io_.out_NHK + row * head_.outputs + head_.q(rows_.heads.first);
+    for (int64_t member = 0; member < members; ++member) {
+      const Lanes inverse = splat(1) / splat(t_.sum[member]);
+      for (int64_t d = 0; d < head_.width; d += pairs_width) {
+        const float* from = t_.out + member * t_.columns + d;
+        bf16 pairs[pairs_width];
+        store_pairs(pairs, load(from) * inverse, load(from + Lanes::width) * inverse);
+        std::copy(pairs, pairs + std::min(pairs_width, head_.width - d), out + member * head_.width + d);
+      }
+    }
+  }
+
+  const HeadLayout& head_;
+  const CacheLayout& cache_;
+  const AttentionDecode& io_;
+  const RowsOfHeads& rows_;
+  const RowScratch& t_;
+};
+
+}  // namespace
+
+int64_t attention_row_bytes(const HeadLayout& head) { return RowScratch::bytes(head); }
+
+void attend_rows(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, char* scratch) {
+  RowForward(head, cache, io, rows, RowScratch(head, scratch)).run();
+}
+
+}  // namespace limbeck::cpu

@@ -1,0 +1,25 @@
+// attention_row.h -- one query row over its slot of the cache, on one thread, with the bits of attention_block.h: keys in the same blocks of 64, every sum
+//   in the same order, but with keys in the lanes where a block has queries.
+#pragma once
+#include <cstdint>
+#include "ops/attention.h"
+#include "ops/attention_tiles.h"
+#include "ops/kv_cache.h"
+
+namespace limbeck::cpu {
+
+struct KvHeads {
+  int64_t first, count;
+};
+
+// Rows [begin, end) of the call, for these kv heads and their groups.
+struct RowsOfHeads {
+  int64_t begin, end;
+  KvHeads heads;
+};
+
+int64_t attention_row_bytes(const HeadLayout&);  // of scratch
+
+void attend_rows(const HeadLayout&, const CacheLayout&, const AttentionDecode&, const RowsOfHeads&, char* scratch);
+
+}  // namespace limbeck::cpu
