@@ -74,6 +74,41 @@ Status linear_forward(Call& call) {
   return refuse(Code::bad_dtype, "out_NO is i32; it must be bf16 or f32");
 }
 
+Status expect_packed(Call& call) {
+  const int64_t elements = cpu::packed_weight_elements(call.extent('O'), call.extent('I'));
+  if (elements > 0 && call.extent('P') == elements) return fine();
+  return call.bad_shape("packed_P has " + std::to_string(call.extent('P')) + " elements; packedElements says " + std::to_string(elements));
+}
+
+Status packed_elements(Call& call) {
+  const int64_t O = call.integer("O", 0, int64_t{1} << 40);
+  const int64_t I = call.integer("I", 0, int64_t{1} << 40);
+  LIMBECK_TRY(call.check());
+  return call.give(static_cast<double>(cpu::packed_weight_elements(O, I)));
+}
+
+Status pack_weight(Call& call) {
+  const bf16* weight_OI = call.tensor<bf16>("weight_OI", "OI");
+  bf16* packed_P = call.tensor<bf16>("packed_P", "P");
+  LIMBECK_TRY(call.check());
+  LIMBECK_TRY(expect_packed(call));
+  return cpu::pack_weight({0, call.extent('I'), call.extent('O')}, {weight_OI, packed_P});
+}
+
+Status linear_packed(Call& call) {
+  const bf16* x_NI = call.tensor<bf16>("x_NI", "NI");
+  const bf16* weight_OI = call.tensor<bf16>("weight_OI", "OI");
+  const bf16* packed_P = call.tensor<bf16>("packed_P", "P");
+  const AnyTensor out_NO = call.any_tensor("out_NO", "NO");
+  LIMBECK_TRY(call.check());
+  LIMBECK_TRY(expect_packed(call));
+  const LinearPacked<bf16> rounded{x_NI, weight_OI, packed_P, static_cast<bf16*>(out_NO.data)};
+  const LinearPacked<float> wide{x_NI, weight_OI, packed_P, static_cast<float*>(out_NO.data)};
+  if (out_NO.dtype == DType::bf16) return cpu::linear_packed(linear_shape(call), rounded);
+  if (out_NO.dtype == DType::f32) return cpu::linear_packed(linear_shape(call), wide);
+  return refuse(Code::bad_dtype, "out_NO is i32; it must be bf16 or f32");
+}
+
 Status linear_backward_input(Call& call) {
   const bf16* dout_NO = call.tensor<bf16>("dout_NO", "NO");
   const bf16* weight_OI = call.tensor<bf16>("weight_OI", "OI");
@@ -188,6 +223,9 @@ const Group group({{"embeddingForward", 3, embedding_forward},
                    {"rmsNormForward", 6, rms_norm_forward},
                    {"rmsNormBackward", 7, rms_norm_backward},
                    {"linearForward", 3, linear_forward},
+                   {"packedElements", 2, packed_elements},
+                   {"packWeight", 2, pack_weight},
+                   {"linearPacked", 4, linear_packed},
                    {"linearBackwardInput", 3, linear_backward_input},
                    {"linearBackwardWeight", 3, linear_backward_weight},
                    {"ropeForward", 10, rope_forward},

@@ -145,7 +145,38 @@ Status multiply(const GemmShape& shape, const bf16* a, const bf16* b, T* c) {
   }
 }
 
+template <typename T>
+Status multiply(const GemmShape& shape, const bf16* a, const PackedTransposed& b, T* c) {
+#ifdef __AVX512BF16__
+  if (way_for(shape) == Way::panels) return panel_gemm(shape, a, PackedColumns{b.packed}, c);
+#endif
+  return multiply(shape, a, b.stored, c);
+}
+
 }  // namespace
+
+int64_t packed_elements([[maybe_unused]] int64_t n, [[maybe_unused]] int64_t k) {
+#ifdef __AVX512BF16__
+  if (has_bf16_products()) return packed_columns_elements(n, k);
+#endif
+  return 0;
+}
+
+void pack_transposed([[maybe_unused]] const bf16* stored, [[maybe_unused]] int64_t ldb, [[maybe_unused]] int64_t n, [[maybe_unused]] int64_t k, [[maybe_unused]] bf16* packed) {
+#ifdef __AVX512BF16__
+  if (has_bf16_products()) pack_columns(stored, ldb, n, k, packed);
+#endif
+}
+
+Status gemm(const GemmShape& shape, const bf16* a, const PackedTransposed& b, float* c) {
+  if (settle_empty(shape, c)) return fine();
+  return multiply(shape, a, b, c);
+}
+
+Status gemm(const GemmShape& shape, const bf16* a, const PackedTransposed& b, bf16* c) {
+  if (settle_empty(shape, c)) return fine();
+  return multiply(shape, a, b, c);
+}
 
 Status gemm(const GemmShape& shape, const bf16* a, const bf16* b, float* c) {
   if (settle_empty(shape, c)) return fine();

@@ -22,4 +22,16 @@ struct GemmShape {
 Status gemm(const GemmShape&, const bf16* a, const bf16* b, float* c);
 Status gemm(const GemmShape&, const bf16* a, const bf16* b, bf16* c);  // rounded once at the end
 
+// B, stored as its transpose, and once more in the order in which products of few rows read it fastest. The same bits.
+struct PackedTransposed {
+  const bf16* stored;
+  const bf16* packed;  // by pack_transposed; 64-byte aligned
+};
+
+// Elements of the packed [k, n]; 0 where no product of this CPU would read them.
+int64_t packed_elements(int64_t n, int64_t k);
+void pack_transposed(const bf16* stored, int64_t ldb, int64_t n, int64_t k, bf16* packed);
+Status gemm(const GemmShape&, const bf16* a, const PackedTransposed& b, float* c);  // a as stored, b transposed
+Status gemm(const GemmShape&, const bf16* a, const PackedTransposed& b, bf16* c);
+
 }  // namespace limbeck

@@ -22,6 +22,7 @@ constexpr int64_t turned_rows = 64;
 constexpr int64_t summed_rows = 1024;  // of float32 sums kept while a bf16 product runs over several blocks of k
 constexpr int64_t tasks_a_thread = 16;
 constexpr int64_t direct_tasks_a_thread = 3;
+constexpr int64_t packed_tasks_a_thread = 4;
 
 int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
 int64_t round_up(int64_t count, int64_t step) { return blocks_of(count, step) * step; }
@@ -51,13 +52,22 @@ struct Part {
   int64_t begin, size;
 };
 
+// Where the panels of one block of k lie in B packed whole.
+struct PackedPanels {
+  int64_t count, elements, offset;
+  PackedPanels(int64_t n, int64_t k_begin, int64_t k_size)
+      : count(blocks_of(n, panel_columns)), elements(panel_pairs(k_size) * 2 * panel_columns), offset(k_begin * count * panel_columns) {}
+};
+
 class PanelProduct {
  public:
   PanelProduct(const GemmShape& shape, const bf16* a, const bf16* b) : shape_(shape), a_(a), b_(b) {}
+  // B lies packed whole; A as stored.
+  PanelProduct(const GemmShape& shape, const bf16* a, PackedColumns b) : shape_(shape), a_(a), b_(nullptr), whole_(b.data) {}
 
   // Allocates what the whole product needs.
   Status prepare() {
-    if (is_direct()) return fine();
+    if (whole_ || is_direct()) return fine();
     static Scratch straight, panels;
     const int64_t depth = std::min(k_block, shape_.k);
     panel_elements_ = panel_pairs(depth) * 2 * panel_columns;
@@ -74,6 +84,7 @@ class PanelProduct {
   // Calls tile(rows of A, row, columns of B, first column) over C[rows, all] for one block of k.
   template <typename Tile>
   void run(Part rows, Part depth, const Tile& tile) const {
+    if (whole_) return run_packed(rows, depth, tile);
     if (is_direct()) return run_direct(rows, depth, tile);
     const int64_t step = shape_.a == Layout::normal ? rows.size : straight_rows_;
     for (int64_t begin = 0; begin < rows.size; begin += step) {
@@ -94,6 +105,26 @@ class PanelProduct {
     });
   }
 
+  // Panels follow each other in memory, so a task of several has the next one fetched while it multiplies by one.
+  template <typename Tile>
+  void run_packed(Part rows, Part depth, const Tile& tile) const {
+    const PackedPanels all(shape_.n, depth.begin, depth.size);
+    const bf16* panels = whole_ + all.offset;
+    const PanelRows a{a_ + rows.begin * shape_.lda + depth.begin, rows.size, shape_.lda, depth.size};
+    const int64_t task_rows = task_rows_of(a, all.count);
+    const int64_t row_tasks = blocks_of(a.count, task_rows);
+    const int64_t runs = row_tasks > 1 ? all.count : std::min(all.count, packed_tasks_a_thread * thread_count());
+    parallel_for(row_tasks * runs, [&](int64_t index) {
+      const int64_t row = index / runs * task_rows, run = index % runs;
+      const PanelRows part{a.data + row * a.leading, std::min(task_rows, a.count - row), a.leading, a.k};
+      for (int64_t panel = all.count * run / runs; panel < all.count * (run + 1) / runs; ++panel) {
+        const int64_t column = panel * panel_columns;
+        const bf16* data = panels + panel * all.elements;
+        tile(part, rows.begin + row, Panel{data, std::min(panel_columns, shape_.n - column), row_tasks > 1 ? 0 : all.elements}, column);
+      }
+    });
+  }
+
   PanelRows rows_of_a(Part rows, Part depth) const {
     if (shape_.a == Layout::normal) return {a_ + rows.begin * shape_.lda + depth.begin, rows.size, shape_.lda, depth.size};
     parallel_blocks(rows.size, turned_rows, [&](int64_t begin, int64_t end) {
@@ -109,7 +140,7 @@ class PanelProduct {
       const Part columns{begin, std::min(block_columns, shape_.n - begin)};
       const int64_t panels = blocks_of(columns.size, panel_columns);
       parallel_for(panels, [&](int64_t index) { pack(columns, depth, index); });
-      const int64_t rows = task_rows(a, panels);
+      const int64_t rows = task_rows_of(a, panels);
       parallel_for(blocks_of(a.count, rows) * panels, [&](int64_t index) {
         const int64_t row = index / panels * rows, column = index % panels * panel_columns;
         const Panel panel{panels_ + index % panels * panel_elements_, std::min(panel_columns, columns.size - column)};
@@ -119,7 +150,7 @@ class PanelProduct {
   }
 
   // Few enough to stay near, and to keep all threads busy to the end.
-  int64_t task_rows(const PanelRows& a, int64_t panels) const {
+  int64_t task_rows_of(const PanelRows& a, int64_t panels) const {
     const int64_t near = near_bytes / (a.k * 2);
     const int64_t busy = blocks_of(a.count * panels, tasks_a_thread * thread_count());
     return round_up(std::max<int64_t>(std::min(near, busy), 1), tile_rows);
@@ -136,6 +167,7 @@ class PanelProduct {
   const GemmShape shape_;
   const bf16* a_;
   const bf16* b_;
+  const bf16* whole_ = nullptr;
   bf16* panels_ = nullptr;
   int64_t panel_elements_ = 0, panels_a_block_ = 0;
   bf16* straight_ = nullptr;
@@ -168,10 +200,7 @@ void round_rows(const Sums& sums, int64_t rows, const GemmShape& shape, bf16* c)
   });
 }
 
-}  // namespace
-
-Status panel_gemm(const GemmShape& shape, const bf16* a, const bf16* b, float* c) {
-  PanelProduct product(shape, a, b);
+Status multiply(PanelProduct& product, const GemmShape& shape, float* c) {
   LIMBECK_TRY(product.prepare());
   each_part(shape.k, k_block, [&](Part depth) {
     const PanelInto into = shape.accumulate || depth.begin > 0 ? PanelInto::add : PanelInto::overwrite;
@@ -180,9 +209,8 @@ Status panel_gemm(const GemmShape& shape, const bf16* a, const bf16* b, float* c
   return fine();
 }
 
-Status panel_gemm(const GemmShape& shape, const bf16* a, const bf16* b, bf16* c) {
+Status multiply(PanelProduct& product, const GemmShape& shape, bf16* c) {
   static Scratch scratch;
-  PanelProduct product(shape, a, b);
   LIMBECK_TRY(product.prepare());
   if (shape.k <= k_block) {
     product.run({0, shape.m}, {0, shape.k}, [&](const PanelRows& rows, int64_t row, const auto& columns, int64_t column) {
@@ -198,6 +226,31 @@ Status panel_gemm(const GemmShape& shape, const bf16* a, const bf16* b, bf16* c)
     round_rows(sums, rows.size, shape, c + rows.begin * shape.ldc);
   });
   return fine();
+}
+
+template <typename B, typename C>
+Status product_of(const GemmShape& shape, const bf16* a, B b, C* c) {
+  PanelProduct product(shape, a, b);
+  return multiply(product, shape, c);
+}
+
+}  // namespace
+
+Status panel_gemm(const GemmShape& shape, const bf16* a, const bf16* b, float* c) { return product_of(shape, a, b, c); }
+Status panel_gemm(const GemmShape& shape, const bf16* a, const bf16* b, bf16* c) { return product_of(shape, a, b, c); }
+Status panel_gemm(const GemmShape& shape, const bf16* a, PackedColumns b, float* c) { return product_of(shape, a, b, c); }
+Status panel_gemm(const GemmShape& shape, const bf16* a, PackedColumns b, bf16* c) { return product_of(shape, a, b, c); }
+
+int64_t packed_columns_elements(int64_t n, int64_t k) { return round_up(n, panel_columns) * 2 * panel_pairs(k); }
+
+void pack_columns(const bf16* b, int64_t ldb, int64_t n, int64_t k, bf16* to) {
+  each_part(k, k_block, [&](Part depth) {
+    const PackedPanels all(n, depth.begin, depth.size);
+    parallel_for(all.count, [&](int64_t panel) {
+      const int64_t column = panel * panel_columns;
+      pack_panel_from_columns({b + column * ldb + depth.begin, std::min(panel_columns, n - column), ldb}, depth.size, to + all.offset + panel * all.elements);
+    });
+  });
 }
 
 }  // namespace limbeck

@@ -9,4 +9,13 @@ namespace limbeck {
 Status panel_gemm(const GemmShape&, const bf16* a, const bf16* b, float* c);
 Status panel_gemm(const GemmShape&, const bf16* a, const bf16* b, bf16* c);
 
+// B, [k, n] stored as its transpose, brought into panels whole: worth it where few rows of A at a time are multiplied by the same B many times. The same bits.
+struct PackedColumns {
+  const bf16* data;  // packed_columns_elements, 64-byte aligned
+};
+int64_t packed_columns_elements(int64_t n, int64_t k);
+void pack_columns(const bf16* b, int64_t ldb, int64_t n, int64_t k, bf16* to);
+Status panel_gemm(const GemmShape&, const bf16* a, PackedColumns b, float* c);  // a as stored
+Status panel_gemm(const GemmShape&, const bf16* a, PackedColumns b, bf16* c);
+
 }  // namespace limbeck

@@ -209,8 +209,18 @@ void all_columns(const PanelRows& a, const StoredColumns& b, const Target& targe
   }
 }
 
+// The lines of the next panel, over the pairs of all tiles.
+inline LinesAhead lines_behind(const PanelRows& a, const Panel& b) {
+  const int64_t lines = b.ahead * static_cast<int64_t>(sizeof(bf16)) / line_bytes;
+  const int64_t pairs = tiles_of(a.count) * panel_pairs(a.k);
+  return {reinterpret_cast<const char*>(b.data + b.ahead), lines, (lines + pairs - 1) / pairs};
+}
+
 template <typename Target>
-void multiply(const PanelRows& a, const Panel& b, const Target& target) { all_rows<most_vectors>(a, b, FromZero{}, NothingAhead{}, target); }
+void multiply(const PanelRows& a, const Panel& b, const Target& target) {
+  if (b.ahead > 0) all_rows<most_vectors>(a, b, FromZero{}, lines_behind(a, b), target);
+  else all_rows<most_vectors>(a, b, FromZero{}, NothingAhead{}, target);
+}
 
 template <typename Target>
 void multiply(const PanelRows& a, const StoredColumns& b, const Target& target) { all_columns(a, b, target); }

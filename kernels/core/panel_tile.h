@@ -24,8 +24,9 @@ struct PanelRows {
 };
 
 struct Panel {
-  const bf16* data;  // 64-byte aligned
-  int64_t columns;   // 1 to panel_columns
+  const bf16* data;     // 64-byte aligned
+  int64_t columns;      // 1 to panel_columns
+  int64_t ahead = 0;    // elements behind the panel that are wanted next, and fetched meanwhile
 };
 
 // Columns of B as stored, k contiguous: for so few rows of A that a panel would be written for too little use.

@@ -21,6 +21,20 @@ struct LinearForward {
   Out* out_NO;
 };
 
+// The same with a weight that is packed, too, for many products of few rows: the same bits.
+template <typename Out>
+struct LinearPacked {
+  const bf16* x_NI;
+  const bf16* weight_OI;
+  const bf16* packed_P;  // P = packed_weight_elements
+  Out* out_NO;
+};
+
+struct PackWeight {
+  const bf16* weight_OI;
+  bf16* packed_P;
+};
+
 struct LinearBackwardInput {
   const bf16* dout_NO;
   const bf16* weight_OI;
@@ -36,6 +50,10 @@ struct LinearBackwardWeight {
 namespace cpu {
 Status linear_forward(const LinearShape&, const LinearForward<bf16>&);
 Status linear_forward(const LinearShape&, const LinearForward<float>&);
+int64_t packed_weight_elements(int64_t O, int64_t I);  // 0 where packing brings nothing: then neither of these is called
+Status pack_weight(const LinearShape&, const PackWeight&);  // N is not read
+Status linear_packed(const LinearShape&, const LinearPacked<bf16>&);
+Status linear_packed(const LinearShape&, const LinearPacked<float>&);
 Status linear_backward_input(const LinearShape&, const LinearBackwardInput&);
 Status linear_backward_weight(const LinearShape&, const LinearBackwardWeight&);
 }  // namespace cpu

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { codeOf, expectClose, expectRepeatable, normals, relativeL2, type Tolerance } from '../../test/support/kernels/check.js';
 import { roundedToBf16, roundedToF32 } from '../../test/support/kernels/bf16.js';
 import { Tensors } from '../../test/support/kernels/tensors.js';
-import { loadKernels } from '../binding/kernels.js';
+import { loadKernels, type Tensor } from '../binding/kernels.js';
 
 const kernels = loadKernels();
 const tensors = new Tensors(kernels);
@@ -84,6 +84,37 @@ describe('linearForward', () => {
     expect(codeOf(() => kernels.linearForward(x, weight, tensors.bf16([4, 2])))).toBe('kernels.bad_shape');
     expect(codeOf(() => kernels.linearForward(tensors.f32([2, 3]), weight, tensors.bf16([2, 4])))).toBe('kernels.bad_dtype');
     expect(codeOf(() => kernels.linearForward(x, weight, tensors.i32([2, 4])))).toBe('kernels.bad_dtype');
+  });
+});
+
+if (!hasOwnProducts) it('has no use for packed weights where products are not its own', () => expect(kernels.packedElements(64, 64)).toBe(0));
+else describe('linearPacked', () => {
+  const packed = (weight: Tensor, O: number, I: number): Tensor => {
+    const to = tensors.bf16([kernels.packedElements(O, I)]);
+    kernels.packWeight(weight, to);
+    return to;
+  };
+
+  it.each([...shapes, ...blockShapes, { N: 32, I: 576, O: 960 }, { N: 700, I: 1030, O: 200 }].filter(({ I, O }) => I * O > 0))('has the bits of linearForward: [$N, $I] by [$O, $I]', ({ N, I, O }) => {
+    const [x, weight] = [tensors.bf16([N, I], normals(N * I, 1)), tensors.bf16([O, I], normals(O * I, 2))];
+    const copy = packed(weight, O, I);
+    expectRepeatable(kernels, () => {
+      const bits = (['bf16', 'f32'] as const).map((dtype) => {
+        const [plain, found] = [tensors[dtype]([N, O]), tensors[dtype]([N, O])];
+        kernels.linearForward(x, weight, plain);
+        kernels.linearPacked(x, weight, copy, found);
+        expect(tensors.bits(found)).toEqual(tensors.bits(plain));
+        return tensors.bits(found);
+      });
+      return bits;
+    }, { across: 'threads' });
+  });
+
+  it('refuses another number of elements', () => {
+    const [x, weight, out] = [tensors.bf16([2, 3]), tensors.bf16([4, 3]), tensors.bf16([2, 4])];
+    expect(codeOf(() => kernels.linearPacked(x, weight, tensors.bf16([12]), out))).toBe('kernels.bad_shape');
+    expect(codeOf(() => kernels.packWeight(weight, tensors.bf16([12])))).toBe('kernels.bad_shape');
+    expect(codeOf(() => kernels.linearPacked(x, weight, packed(weight, 4, 3), tensors.i32([2, 4])))).toBe('kernels.bad_dtype');
   });
 });
 

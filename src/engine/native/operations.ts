@@ -1,5 +1,6 @@
 import { NO_TENSOR, type DType, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
 import type { Arena } from './arena.js';
+import type { PackedWeights } from './packed-weights.js';
 import type { Parameter } from './parameters.js';
 import type { Tape } from './tape.js';
 
@@ -61,6 +62,7 @@ export class Operations {
     private readonly kernels: Kernels,
     private readonly arena: Arena,
     private readonly tape?: Tape,
+    private readonly packed?: PackedWeights,
   ) {}
 
   /** An i32 input of the pass. */
@@ -115,7 +117,9 @@ export class Operations {
   linear(x: Activation, weight: Parameter, { rows, dtype }: { rows: number; dtype: 'bf16' | 'f32' }): Activation {
     const [outWidth, inWidth] = weight.shape;
     const out = this.fresh(dtype, [rows, outWidth]);
-    this.kernels.linearForward(x.value, weight.weight, out.value);
+    const packed = this.packed?.of(weight);
+    if (packed === undefined) this.kernels.linearForward(x.value, weight.weight, out.value);
+    else this.kernels.linearPacked(x.value, weight.weight, packed, out.value);
     if (!this.tape) this.release(x);
     this.tape?.push(() => {
       x.grad = this.arena.take('bf16', [rows, inWidth]);

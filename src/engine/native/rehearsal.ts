@@ -79,6 +79,7 @@ export class Rehearsal {
       },
       read: nothing,
       linearForward: nothing,
+      linearPacked: nothing,
       linearBackwardInput: nothing,
       linearBackwardWeight: nothing,
     };

@@ -4,6 +4,7 @@ import type { Completion, SampleRequest, SampleWork } from '../engine.js';
 import { decode } from './decoder.js';
 import { Operations, type Activation, type CachePlace, type LayerCache } from './operations.js';
 import { groupByTokens, largestRuns, packedPositions, packIds } from './packing.js';
+import { PackedWeights } from './packed-weights.js';
 import { reserve, type EngineCore } from './plan.js';
 import type { PassCore } from './rehearsal.js';
 import { Slots, type Running } from './slots.js';
@@ -11,6 +12,9 @@ import { withoutPause } from './turns.js';
 
 /** Most prompt tokens that enter the caches in one pass. */
 const PREFILL_TOKENS = 2048;
+
+/** Steps from which packing the weights for them pays: it takes as long as about two steps, and a step without it a third longer. */
+const PACKING_STEPS = 8;
 
 type Breathe = () => Promise<void>;
 
@@ -48,6 +52,7 @@ function workOf({ prompts, sampling }: SampleRequest): SampleWork {
 class SampleRun {
   private readonly slots: Slots;
   private readonly caches: readonly LayerCache[];
+  private readonly packed?: PackedWeights;
 
   constructor(
     private readonly core: PassCore,
@@ -56,6 +61,7 @@ class SampleRun {
   ) {
     this.slots = new Slots(request);
     this.caches = this.allocateCaches();
+    if (request.sampling.maxTokens > PACKING_STEPS) this.packed = new PackedWeights(core.kernels, core.parameters, { withHead: true });
   }
 
   async *completions(): AsyncGenerator<Completion> {
@@ -84,6 +90,7 @@ class SampleRun {
   }
 
   free(): void {
+    this.packed?.free();
     for (const { k, v } of this.caches) {
       this.core.kernels.free(k);
       this.core.kernels.free(v);
@@ -92,11 +99,11 @@ class SampleRun {
 
   /** Runs whole prompts. @returns the hidden state of each one's last token: bf16 [B, D]. */
   private async prefill(group: readonly Running[]): Promise<Activation> {
-    const { config, kernels, arena } = this.core;
+    const { config, arena } = this.core;
     const { tokens_N, cuSeqlens_S1 } = packIds(group.map(({ index }) => this.prompt(index)));
     const rows = tokens_N.length;
     arena.reset();
-    const ops = new Operations(kernels, arena);
+    const ops = this.operations();
     const positions = packedPositions(cuSeqlens_S1);
     const place: CachePlace = { slots_N: ops.input(slotOfToken(group, cuSeqlens_S1)), positions_N: ops.input(positions) };
     const packed = { cuSeqlens_S1: ops.input(cuSeqlens_S1), geometry: config, rows };
@@ -116,10 +123,10 @@ class SampleRun {
 
   /** Runs the newest id of each sequence. @returns the hidden states, bf16 [B, D]. */
   private step(active: readonly Running[]): Promise<Activation> {
-    const { config, kernels, arena } = this.core;
+    const { config, arena } = this.core;
     const rows = active.length;
     arena.reset();
-    const ops = new Operations(kernels, arena);
+    const ops = this.operations();
     const place: CachePlace = {
       slots_N: ops.input(Int32Array.from(active, ({ slot }) => slot)),
       positions_N: ops.input(Int32Array.from(active, ({ index, ids }) => this.prompt(index).length + ids.length - 1)),
@@ -137,11 +144,10 @@ class SampleRun {
 
   /** Draws the next id of each sequence from its hidden state. @returns the completions that ended. */
   private draw(running: readonly Running[], hidden_BD: Activation): Completion[] {
-    const { kernels, arena, parameters, config } = this.core;
+    const { kernels, arena, parameters } = this.core;
     const { temperature, topK, topP } = this.request.sampling;
     const rows = running.length;
-    const logits_BV = arena.take('f32', [rows, config.vocabSize]);
-    kernels.linearForward(hidden_BD.value, parameters.head.weight, logits_BV);
+    const { value: logits_BV } = this.operations().linear(hidden_BD, parameters.head, { rows, dtype: 'f32' });
     const { keys, counters } = this.randomWords(running);
     const ids_B = arena.take('i32', [rows]);
     const logProbs_B = arena.take('f32', [rows]);
@@ -154,6 +160,10 @@ class SampleRun {
     kernels.read(ids_B, ids);
     kernels.read(logProbs_B, logProbs);
     return running.map((entry, row) => this.slots.append(entry, ids[row], logProbs[row])).filter((ended) => ended !== undefined);
+  }
+
+  private operations(): Operations {
+    return new Operations(this.core.kernels, this.core.arena, undefined, this.packed);
   }
 
   private randomWords(running: readonly Running[]): { keys: Int32Array; counters: Int32Array } {

@@ -2,6 +2,7 @@ import { loadKernels, type Tensor } from '../../../kernels/binding/kernels.js';
 import { Arena, ELEMENT_BYTES } from '../../engine/native/arena.js';
 import { decode } from '../../engine/native/decoder.js';
 import { Operations, type Activation } from '../../engine/native/operations.js';
+import { PackedWeights } from '../../engine/native/packed-weights.js';
 import { ParameterSet } from '../../engine/native/parameters.js';
 import type { PassCore } from '../../engine/native/rehearsal.js';
 import { readWeights } from '../../engine/native/weights.js';
@@ -28,6 +29,7 @@ export class NativeSession implements TeacherSession {
 
   private constructor(
     private readonly core: PassCore,
+    private readonly packed: PackedWeights,
     readonly rules: RunRules,
     maxLength: number,
   ) {
@@ -45,9 +47,10 @@ export class NativeSession implements TeacherSession {
       await readWeights(directory, parameters);
       parameters.freeMasters();
       const { config } = directory;
+      const packed = new PackedWeights(kernels, parameters, { withHead: false });
       const rules = nativeRules(config, process.availableMemory());
       if (maxLength > rules.heldPositions) throw new RuntimeFailed(`there is memory for ${rules.heldPositions} positions; set maxModelLen, now ${maxLength}, to that or less`);
-      return new NativeSession({ kernels, arena: new Arena(kernels), parameters, config }, rules, maxLength);
+      return new NativeSession({ kernels, arena: new Arena(kernels), parameters, config }, packed, rules, maxLength);
     } catch (error) {
       parameters.free();
       throw error;
@@ -69,6 +72,7 @@ export class NativeSession implements TeacherSession {
 
   close(): Promise<void> {
     this.caches.free();
+    this.packed.free();
     this.core.arena.free();
     this.core.parameters.free();
     return Promise.resolve();
@@ -78,7 +82,7 @@ export class NativeSession implements TeacherSession {
     const { kernels, arena } = this.core;
     const rows = layout.tokens_N.length;
     arena.reset();
-    const ops = new Operations(kernels, arena);
+    const ops = new Operations(kernels, arena, undefined, this.packed);
     const positions_N = ops.input(layout.positions_N);
     const attention = new RunAttention(this.core, ops, layout);
     return decode(ops, this.core, { rows, tokens_N: ops.input(layout.tokens_N), positions_N, mix: (layer, qkv) => attention.mix(layer, qkv) });
