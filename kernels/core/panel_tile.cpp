@@ -209,11 +209,15 @@ void all_columns(const PanelRows& a, const StoredColumns& b, const Target& targe
   }
 }
 
-// The lines of the next panel, over the pairs of all tiles.
+constexpr int64_t near_values = 2048;  // 4 KiB
+
+// Lines to fetch, as many as the panel has, over the pairs of all tiles. Several tiles read the panel again and again, so memory brings the next one
+// meanwhile; a single one reads it as fast as memory brings it, a little ahead.
 inline LinesAhead lines_behind(const PanelRows& a, const Panel& b) {
   const int64_t lines = b.ahead * static_cast<int64_t>(sizeof(bf16)) / line_bytes;
-  const int64_t pairs = tiles_of(a.count) * panel_pairs(a.k);
-  return {reinterpret_cast<const char*>(b.data + b.ahead), lines, (lines + pairs - 1) / pairs};
+  const int64_t tiles = tiles_of(a.count);
+  const int64_t pairs = tiles * panel_pairs(a.k);
+  return {reinterpret_cast<const char*>(b.data + (tiles > 1 ? b.ahead : near_values)), lines, (lines + pairs - 1) / pairs};
 }
 
 template <typename Target>

@@ -21,7 +21,7 @@ constexpr int most_pairs = Lanes::parts == 1 ? 2 : 1;
 struct Chunks {
   const bf16* at;
   int64_t step;
-  void fetch(int64_t chunk, int64_t line) const { _mm_prefetch(reinterpret_cast<const char*>(at + chunk * step + line * values_a_line), _MM_HINT_T0); }
+  void fetch(int64_t chunk, int64_t line) const { _mm_prefetch(reinterpret_cast<const char*>(at + chunk * step + line * values_a_line), _MM_HINT_T1); }
 };
 
 struct RowScratch {
