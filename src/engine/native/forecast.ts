@@ -15,7 +15,8 @@ const BACKWARD_LIBRARY_BYTES = 5 << 20;
 /** Of a target entry or a scored id in JavaScript: an int32 and a float32, as they came or go between processes, as they are read, and what stands beside until it is collected. */
 const TARGET_BYTES = 4 * (4 + 4);
 
-const NOTHING: Footprint = { arena: { f32: 0, bf16: 0, i32: 0 }, besideBytes: 0, workspaceBytes: 0 };
+const NO_ELEMENTS = { f32: 0, bf16: 0, i32: 0 };
+const NOTHING: Footprint = { arena: NO_ELEMENTS, lasting: NO_ELEMENTS, workspaceBytes: 0 };
 
 /** What work of these sizes takes, its tokens and rows spread evenly over its sequences. */
 export function footprintOf(rehearsal: Rehearsal, work: Work): Promise<Footprint> {
@@ -39,13 +40,13 @@ export async function foresee({ rehearsal, footprintOf: walk }: Pick<EngineCore,
   const trains = works.some(({ kind }) => kind === 'train');
   const residentBytes = trains ? rehearsal.resident.training : rehearsal.resident.opened;
   const libraryBytes = LIBRARY_BYTES + (trains ? BACKWARD_LIBRARY_BYTES : 0);
-  return { residentBytes, peakBytes: residentBytes + bytesOf(most.arena) + most.besideBytes + most.workspaceBytes + targetBytes + libraryBytes };
+  return { residentBytes, peakBytes: residentBytes + bytesOf(most.arena) + bytesOf(most.lasting) + most.workspaceBytes + targetBytes + libraryBytes };
 }
 
 function largerFootprint(one: Footprint, other: Footprint): Footprint {
   return {
     arena: largerOf(one.arena, other.arena),
-    besideBytes: Math.max(one.besideBytes, other.besideBytes),
+    lasting: largerOf(one.lasting, other.lasting),
     workspaceBytes: Math.max(one.workspaceBytes, other.workspaceBytes),
   };
 }

@@ -64,7 +64,7 @@ export class NativeEngine extends Engine {
     try {
       refuseTooLarge(rehearsal.resident.opened, { kernels, ...options }, parameterCount(config));
       const parameters = await readParameters(directory, kernels);
-      const core = { kernels, arena: new Arena(kernels), parameters, config, rehearsal, footprintOf: (work: Work) => footprintOf(rehearsal, work), memoryLimitBytes: options.memoryLimitBytes };
+      const core = { kernels, arena: new Arena(kernels), lasting: new Arena(kernels), parameters, config, rehearsal, footprintOf: (work: Work) => footprintOf(rehearsal, work), memoryLimitBytes: options.memoryLimitBytes };
       return new NativeEngine(core, options);
     } catch (error) {
       rehearsal.free();

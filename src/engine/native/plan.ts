@@ -19,9 +19,10 @@ export interface Reservation {
   readonly pass: (core: PassCore) => Promise<unknown>;
 }
 
-/** Prepares the arena for a pass. @throws BatchTooLarge, with nothing changed, when what the pass takes beyond what is held cannot fit. */
+/** Prepares the arenas for a pass. @throws BatchTooLarge, with nothing changed, when what the pass takes beyond what is held cannot fit. */
 export async function reserve(core: EngineCore, { what, work, pass }: Reservation): Promise<void> {
   const footprint = await core.rehearsal.of(pass);
+  if (missingBytes(core, work, footprint) > freeBytes(core)) core.lasting.free(); // what an earlier request has left
   const needed = missingBytes(core, work, footprint);
   const free = freeBytes(core);
   if (needed > free) {
@@ -30,11 +31,12 @@ export async function reserve(core: EngineCore, { what, work, pass }: Reservatio
     throw new BatchTooLarge(`${what} needs ${mebibytes(needed)} more memory and ${mebibytes(free)} are free; ${remedies}`);
   }
   core.arena.reset(footprint.arena);
+  core.lasting.reset(footprint.lasting);
 }
 
-function missingBytes({ kernels, arena, parameters }: EngineCore, { kind }: Work, { arena: plan, besideBytes, workspaceBytes }: Footprint): number {
-  const scratch = Math.max(0, workspaceBytes - kernels.workspaceBytes());
-  return arena.missingBytes(plan) + besideBytes + scratch + (kind === 'train' ? parameters.trainingBytes : 0);
+function missingBytes({ kernels, arena, lasting, parameters }: EngineCore, { kind }: Work, footprint: Footprint): number {
+  const scratch = Math.max(0, footprint.workspaceBytes - kernels.workspaceBytes());
+  return arena.missingBytes(footprint.arena) + lasting.missingBytes(footprint.lasting) + scratch + (kind === 'train' ? parameters.trainingBytes : 0);
 }
 
 // Of the model while the work runs: a model once trained keeps the state of its training.

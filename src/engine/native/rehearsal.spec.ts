@@ -38,12 +38,12 @@ class Engine {
   private readonly seen: Footprint[] = [];
   private readonly held: number;
 
-  constructor(config: ModelConfig, memoryLimitBytes?: number) {
+  constructor(config: ModelConfig, roomBytes = Infinity) {
     const rehearsal = new Rehearsal(kernels, config);
     const parameters = new ParameterSet(kernels, config);
     parameters.startTraining();
     this.held = kernels.allocatedBytes();
-    this.core = { kernels, config, parameters, rehearsal, arena: new Arena(kernels), footprintOf: (work) => footprintOf(rehearsal, work), memoryLimitBytes };
+    this.core = { kernels, config, parameters, rehearsal, arena: new Arena(kernels), lasting: new Arena(kernels), footprintOf: (work) => footprintOf(rehearsal, work), memoryLimitBytes: this.held + kernels.workspaceBytes() + roomBytes };
     const walk = rehearsal.of.bind(rehearsal);
     rehearsal.of = async (pass) => {
       const footprint = await walk(pass);
@@ -58,12 +58,13 @@ class Engine {
     return this.seen[this.seen.length - 1];
   }
 
-  get heldByArena(): number {
+  get heldByArenas(): number {
     return kernels.allocatedBytes() - this.held;
   }
 
   free(): void {
     this.core.arena.free();
+    this.core.lasting.free();
     this.core.parameters.free();
     this.core.rehearsal.free();
   }
@@ -96,8 +97,8 @@ describe.each(MODELS)('the walk of a %s model is what the pass then takes', (_na
     const engine = new Engine(config);
     await runLoss(engine.core, { batch: batchOf(lengths, k), loss: { kind: 'forward_kl', truncation: 'tail_bucket' }, normalizer, breathe: withoutPause });
     expect(engine.core.arena.peak).toEqual(engine.said.arena);
-    expect(engine.heldByArena).toBe(bytesOf(engine.said.arena));
-    expect(engine.said.besideBytes).toBe(0);
+    expect(engine.heldByArenas).toBe(bytesOf(engine.said.arena));
+    expect(bytesOf(engine.said.lasting)).toBe(0);
   });
 
   test('scoring', async () => {
@@ -105,23 +106,55 @@ describe.each(MODELS)('the walk of a %s model is what the pass then takes', (_na
     const request: ScoreRequest = { sequences: [9, 30, 14].map((length) => ({ ids_T: new Int32Array(length).fill(7), from: 3 })), k: 6 };
     expect(await drain(scoreAll(engine.core, request, withoutPause))).toBe(3);
     expect(engine.core.arena.peak).toEqual(engine.said.arena);
-    expect(engine.heldByArena).toBe(bytesOf(engine.said.arena));
+    expect(engine.heldByArenas).toBe(bytesOf(engine.said.arena));
   });
 
-  test.each([[20], [40]])('sampling %i prompts: caches too, and nothing stays but the arena', async (count) => {
+  test.each([[20], [40]])('sampling %i prompts: caches too, and nothing stays but the arenas', async (count) => {
     const engine = new Engine(config);
     const slots = Math.min(count, 32);
     const prompts = Array.from({ length: count }, (_, sample) => ({ ids_T: new Int32Array(4 + (sample % 9)).fill(5), sample }));
     const request: SampleRequest = { prompts, sampling: { temperature: 1, topP: 0.9, topK: 20, maxTokens: 5, stopIds: [] }, key: { seed: 1, stage: 0, step: 0 } };
     const stream = sampleAll(engine.core, request, withoutPause);
     await stream.next();
-    expect(engine.heldByArena).toBe(bytesOf(engine.said.arena) + engine.said.besideBytes);
-    expect(engine.said.besideBytes).toBe(config.layers * 2 * slots * (12 + 5 - 1) * config.kvHeads * config.headDim * 2);
+    expect(engine.heldByArenas).toBe(bytesOf(engine.said.arena) + bytesOf(engine.said.lasting));
+    expect(bytesOf(engine.said.lasting)).toBe(config.layers * 2 * slots * (12 + 5 - 1) * config.kvHeads * config.headDim * 2);
     expect(await drain(stream)).toBe(count - 1);
     // Which of 40 prompts enter together depends on what is drawn: the walk counts the largest of all such runs.
     if (count === slots) expect(engine.core.arena.peak).toEqual(engine.said.arena);
     else expect(largerOf(engine.core.arena.peak, engine.said.arena)).toEqual(engine.said.arena);
-    expect(engine.heldByArena).toBe(bytesOf(engine.said.arena));
+    expect(engine.heldByArenas).toBe(bytesOf(engine.said.arena) + bytesOf(engine.said.lasting));
+  });
+});
+
+describe('what a request has kept', () => {
+  const prompts = Array.from({ length: 20 }, (_, sample) => ({ ids_T: new Int32Array(6).fill(5), sample }));
+  const request: SampleRequest = { prompts, sampling: { temperature: 1, topP: 1, topK: 0, maxTokens: 60, stopIds: [] }, key: { seed: 1, stage: 0, step: 0 } };
+  const train = (engine: Engine): Promise<unknown> => runLoss(engine.core, { batch: batchOf([31, 17, 40], 5), loss: { kind: 'hard' }, normalizer: 1, breathe: withoutPause });
+
+  async function largestOfBoth(): Promise<{ arena: number; lasting: number }> {
+    const engine = new Engine(TIED);
+    await drain(sampleAll(engine.core, request, withoutPause));
+    const sampled = engine.said;
+    await train(engine);
+    return { arena: bytesOf(largerOf(sampled.arena, engine.said.arena)), lasting: bytesOf(sampled.lasting) };
+  }
+
+  test('serves the next one and stays through training', async () => {
+    const { arena, lasting } = await largestOfBoth();
+    const engine = new Engine(TIED);
+    for (let turn = 0; turn < 2; turn++) {
+      await drain(sampleAll(engine.core, request, withoutPause));
+      await train(engine);
+      expect(engine.heldByArenas).toBe(arena + lasting);
+    }
+  });
+
+  test('is given up for work that would not fit beside it', async () => {
+    const { arena, lasting } = await largestOfBoth();
+    const engine = new Engine(TIED, arena + lasting - 64);
+    await drain(sampleAll(engine.core, request, withoutPause));
+    await train(engine);
+    expect(engine.heldByArenas).toBe(arena);
   });
 });
 
@@ -168,8 +201,8 @@ test.each<Work>([
 ])('more of each size of $kind takes more', async (work) => {
   const { core } = new Engine(TIED);
   const bytes = async (of: Work): Promise<number> => {
-    const { arena, besideBytes, workspaceBytes } = await core.footprintOf(of);
-    return bytesOf(arena) + besideBytes + workspaceBytes;
+    const { arena, lasting, workspaceBytes } = await core.footprintOf(of);
+    return bytesOf(arena) + bytesOf(lasting) + workspaceBytes;
   };
   const base = await bytes(work);
   for (const [size, value] of Object.entries(work)) {

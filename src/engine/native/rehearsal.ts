@@ -7,6 +7,8 @@ import { elements, ParameterSet } from './parameters.js';
 export interface PassCore {
   readonly kernels: Kernels;
   readonly arena: Arena;
+  /** What a request keeps from pass to pass; the memory stays for the next one. */
+  readonly lasting: Arena;
   readonly parameters: ParameterSet;
   readonly config: ModelConfig;
 }
@@ -15,8 +17,8 @@ export interface PassCore {
 export interface Footprint {
   /** The most of each type that the pass holds in its arena at one time. */
   readonly arena: Elements;
-  /** Bytes of tensors outside the arena, such as caches. */
-  readonly besideBytes: number;
+  /** The same of what outlasts its passes, such as caches. */
+  readonly lasting: Elements;
   /** Bytes of scratch that the most demanding operation shares with all others. */
   readonly workspaceBytes: number;
 }
@@ -53,14 +55,14 @@ export class Rehearsal {
   /** @param pass what is to be walked. It must end by itself: what it reads from tensors are zeros. */
   async of(pass: (core: PassCore) => Promise<unknown>): Promise<Footprint> {
     const { rehearsal } = this.kernels;
-    const arena = new Arena(rehearsal);
-    let besideBytes = 0;
+    const [arena, lasting] = [new Arena(rehearsal), new Arena(rehearsal)];
     rehearsal.workspaceBytes();
     try {
-      await pass({ kernels: this.counting((more) => (besideBytes += more)), arena, parameters: this.parameters, config: this.config });
-      return { arena: arena.peak, besideBytes, workspaceBytes: rehearsal.workspaceBytes() };
+      await pass({ kernels: this.counting(nothing), arena, lasting, parameters: this.parameters, config: this.config });
+      return { arena: arena.peak, lasting: lasting.peak, workspaceBytes: rehearsal.workspaceBytes() };
     } finally {
       arena.free();
+      lasting.free();
     }
   }
 

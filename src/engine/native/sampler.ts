@@ -27,22 +27,12 @@ export async function* sampleAll(core: EngineCore, request: SampleRequest, breat
   const work = workOf(request);
   const what = `sampling ${work.prompts} prompts of up to ${work.promptTokens} tokens with ${work.maxTokens} more`;
   await reserve(core, { what, work, pass: (rehearsed) => passLargest(rehearsed, request) });
-  const run = new SampleRun(core, request, breathe);
-  try {
-    yield* run.completions();
-  } finally {
-    run.free();
-  }
+  yield* new SampleRun(core, request, breathe).completions();
 }
 
 /** Every pass that a request can lead to at its largest, and its caches. */
 export async function passLargest(core: PassCore, request: SampleRequest): Promise<void> {
-  const run = new SampleRun(core, request, withoutPause);
-  try {
-    await run.passLargest();
-  } finally {
-    run.free();
-  }
+  await new SampleRun(core, request, withoutPause).passLargest();
 }
 
 function workOf({ prompts, sampling }: SampleRequest): SampleWork {
@@ -61,7 +51,7 @@ class SampleRun {
   ) {
     this.slots = new Slots(request);
     this.caches = this.allocateCaches();
-    if (request.sampling.maxTokens > PACKING_STEPS) this.packed = new PackedWeights(core.kernels, core.parameters, { withHead: true });
+    if (request.sampling.maxTokens > PACKING_STEPS) this.packed = new PackedWeights(core, { withHead: true });
   }
 
   async *completions(): AsyncGenerator<Completion> {
@@ -87,14 +77,6 @@ class SampleRun {
     const ids = new Array<number>(sampling.maxTokens - 1).fill(0);
     const all = Array.from({ length: this.slotCount }, (_, slot) => ({ slot, index: longest, ids: [...ids], logProbs: [] }));
     this.draw(all, await this.step(all));
-  }
-
-  free(): void {
-    this.packed?.free();
-    for (const { k, v } of this.caches) {
-      this.core.kernels.free(k);
-      this.core.kernels.free(v);
-    }
   }
 
   /** Runs whole prompts. @returns the hidden state of each one's last token: bf16 [B, D]. */
@@ -192,12 +174,12 @@ class SampleRun {
   }
 
   private allocateCaches(): LayerCache[] {
-    const { kernels, config } = this.core;
+    const { lasting, config } = this.core;
     const { prompts, sampling } = this.request;
     // The last id of a completion is drawn but never read back, so it needs no place.
     const length = cacheLength(Math.max(...prompts.map(({ ids_T }) => ids_T.length)) + sampling.maxTokens - 1);
     const shape = [this.slotCount, length, config.kvHeads * config.headDim];
-    return Array.from({ length: config.layers }, () => ({ k: kernels.alloc('bf16', shape), v: kernels.alloc('bf16', shape) }));
+    return Array.from({ length: config.layers }, () => ({ k: lasting.take('bf16', shape), v: lasting.take('bf16', shape) }));
   }
 }
 

@@ -19,6 +19,8 @@ import { layRun, type RunLayout } from './run-layout.js';
 const RUN_POSITIONS = 2048;
 /** Of the memory that is free once the weights are loaded, what lanes may take; classes of caches are at most half empty. */
 const LANE_SHARE = 0.5 / 2;
+/** The head's product is the teacher head's own. */
+const PACKED = { withHead: false };
 
 /**
  * A model directory on the native engine's operations: bf16 weights, activations, keys and values. Prompts lie end to end without padding, and rows of
@@ -47,10 +49,12 @@ export class NativeSession implements TeacherSession {
       await readWeights(directory, parameters);
       parameters.freeMasters();
       const { config } = directory;
-      const packed = new PackedWeights(kernels, parameters, { withHead: false });
+      const lasting = new Arena(kernels);
+      lasting.reset({ f32: 0, i32: 0, bf16: PackedWeights.elements({ kernels, parameters }, PACKED) });
+      const packed = new PackedWeights({ kernels, lasting, parameters }, PACKED);
       const rules = nativeRules(config, process.availableMemory());
       if (maxLength > rules.heldPositions) throw new RuntimeFailed(`there is memory for ${rules.heldPositions} positions; set maxModelLen, now ${maxLength}, to that or less`);
-      return new NativeSession({ kernels, arena: new Arena(kernels), parameters, config }, packed, rules, maxLength);
+      return new NativeSession({ kernels, arena: new Arena(kernels), lasting, parameters, config }, packed, rules, maxLength);
     } catch (error) {
       parameters.free();
       throw error;
@@ -72,7 +76,7 @@ export class NativeSession implements TeacherSession {
 
   close(): Promise<void> {
     this.caches.free();
-    this.packed.free();
+    this.core.lasting.free();
     this.core.arena.free();
     this.core.parameters.free();
     return Promise.resolve();
