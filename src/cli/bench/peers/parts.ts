@@ -17,9 +17,7 @@ export interface PartContext {
 }
 
 /** The first step is not timed, but it is on the loss curve. */
-const TRAINING: Schedule = { warmUps: 1, rounds: 9 };
-/** The loop's curve is known by then. */
-const COMPILED: Schedule = { warmUps: 1, rounds: 5 };
+const TRAINING: Schedule = { warmUps: 1, rounds: 5 };
 const GENERATING: Schedule = { warmUps: 1, rounds: 5 };
 const BATCHES = [32, 8, 1];
 const TUNED_BATCH = 8;
@@ -44,8 +42,7 @@ async function comparePyTorch(context: PartContext): Promise<PeerFigure[]> {
   const setting = await tuned(context, (chosen) => openLoop(context, chosen, { sequences: 1, compile: false }));
   const against = async (loop: 'plain' | 'compiled'): Promise<PeerFigure[]> => {
     const compile = loop === 'compiled';
-    const schedule = compile ? COMPILED : TRAINING;
-    const results = await contest(context, schedule, [() => EngineSide.trainer(context.workload), () => openLoop(context, setting, { sequences: STEP.sequences, compile })]);
+    const results = await contest(context, TRAINING, [() => EngineSide.trainer(context.workload), () => openLoop(context, setting, { sequences: STEP.sequences, compile })]);
     return trainingFigures(context, 'train step on stored targets', results);
   };
   const plain = await against('plain');
