@@ -55,13 +55,13 @@ class ChoiceWriter {
   }
 
   /** Written by hand: JavaScript objects sort keys that are numbers, and clients of vLLM may rely on the actual id standing first. */
-  promptLogprobs({ promptLogprobs }: SequenceAsk, { promptScores }: SequenceAnswer): string {
+  promptLogprobs({ promptLogprobs, prompt_T }: SequenceAsk, { promptScores }: SequenceAnswer): string {
     if (promptLogprobs === undefined) return 'null';
     const positions = promptScores.map((score) => {
       const entries = candidates(score).map(({ id, logProb, rank }) => `"${id}":{"logprob":${sent(logProb)},"rank":${rank},"decoded_token":${JSON.stringify(this.model.textOf(id))}}`);
       return `{${entries.join(',')}}`;
     });
-    return `[${['null', ...positions].join(',')}]`;
+    return `[${[...new Array<string>(prompt_T.length - positions.length).fill('null'), ...positions].join(',')}]`;
   }
 
   private logprobs(scores: readonly PositionScore[]): object {

@@ -37,6 +37,7 @@ export function planCompletion(request: CompletionRequest, model: ServedModel, l
       key: { seed, prompt, sample },
       logprobs: request.logprobs ?? undefined,
       promptLogprobs: sample === 0 ? (request.prompt_logprobs ?? undefined) : undefined,
+      scoredFrom: request.prompt_logprobs_start ?? 1,
     })),
   );
 }

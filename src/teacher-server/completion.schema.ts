@@ -28,6 +28,8 @@ export const CompletionRequest = z.object({
   ignore_eos: z.boolean().nullish(),
   logprobs: z.int().nullish(),
   prompt_logprobs: z.int().nullish(),
+  /** Our own: the first position of the prompt whose log-probs are wanted, 1 by default; those before are null. vLLM ignores it and sends them all. */
+  prompt_logprobs_start: z.int().min(1).nullish(),
   return_token_ids: z.boolean().nullish(),
   return_tokens_as_token_ids: z.boolean().nullish(),
   skip_special_tokens: z.boolean().nullish(),

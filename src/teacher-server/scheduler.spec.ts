@@ -32,6 +32,7 @@ function generating(maxTokens: number, length = 10): SequenceAsk {
     key: { seed: 1, prompt: 0, sample: 0 },
     logprobs: undefined,
     promptLogprobs: undefined,
+    scoredFrom: 1,
   };
 }
 

@@ -21,8 +21,10 @@ export interface SequenceAsk {
   readonly key: { readonly seed: number; readonly prompt: number; readonly sample: number };
   /** Best ids wanted at each generated position; undefined for no log-probs. */
   readonly logprobs: number | undefined;
-  /** Best ids wanted at each prompt position after the first; undefined for no log-probs. */
+  /** Best ids wanted at each prompt position from `scoredFrom` on; undefined for no log-probs. */
   readonly promptLogprobs: number | undefined;
+  /** >= 1: nothing predicts position 0. */
+  readonly scoredFrom: number;
 }
 
 /** The distribution at one position: the actual id and the best k. Log-probs are natural, at temperature 1 over the whole vocabulary. */
@@ -37,7 +39,7 @@ export interface PositionScore {
 
 /** A finished completion. */
 export interface SequenceAnswer {
-  /** Scores of `prompt_T[1] …`, empty when not asked for. */
+  /** Scores of `prompt_T[scoredFrom] …`, empty when not asked for. */
   readonly promptScores: readonly PositionScore[];
   /** Ends with the stop id when `finish` is `stop`. */
   readonly completion: readonly number[];
@@ -98,7 +100,8 @@ export class Sequence {
 
   /** Rows that the next run must return for it. */
   get rowCount(): number {
-    return this.scoredCount + (this.drawsNext ? 1 : 0);
+    const { begin, end } = this.scored;
+    return end - begin + (this.drawsNext ? 1 : 0);
   }
 
   /** Best ids that each row of the next run must return. */
@@ -154,15 +157,18 @@ export class Sequence {
 
   private nextRows(): RowAsk[] {
     const { prompt_T } = this.ask;
-    const rows: RowAsk[] = Array.from({ length: this.scoredCount }, (_, at) => ({ at, label: prompt_T[this.held + at + 1] }));
+    const { begin, end } = this.scored;
+    const rows: RowAsk[] = Array.from({ length: end - begin }, (_, index) => ({ at: begin + index, label: prompt_T[this.held + begin + index + 1] }));
     if (this.drawsNext) rows.push({ at: this.nextCount - 1, label: 0, draw: this.draw() });
     return rows;
   }
 
-  /** Prompt positions of the next run whose prediction of the next prompt id is wanted. */
-  private get scoredCount(): number {
-    const { prompt_T, promptLogprobs } = this.ask;
-    return promptLogprobs === undefined || this.isDecoding ? 0 : Math.min(this.nextCount, prompt_T.length - 1 - this.held);
+  /** Ids of the next run whose prediction of the next prompt id is wanted. */
+  private get scored(): { readonly begin: number; readonly end: number } {
+    const { prompt_T, promptLogprobs, scoredFrom } = this.ask;
+    if (promptLogprobs === undefined || this.isDecoding) return { begin: 0, end: 0 };
+    const end = Math.min(this.nextCount, prompt_T.length - 1 - this.held);
+    return { begin: Math.min(Math.max(0, scoredFrom - 1 - this.held), end), end };
   }
 
   /** Absent where the id is chosen among the best. */

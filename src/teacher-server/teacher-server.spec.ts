@@ -263,6 +263,15 @@ describe.each(RUNTIMES)('a teacher server on the $runtime runtime', ({ runtime, 
       });
     });
 
+    it('sends scores from prompt_logprobs_start on, with the bits they have among all', async () => {
+      const ask = { prompt: LONG, max_tokens: 1, temperature: 0, prompt_logprobs: 3 };
+      const whole = (await completeOne(ask)).prompt_logprobs ?? [];
+      for (const start of [1, 2, 17, LONG.length - 1, LONG.length]) {
+        const part = (await completeOne({ ...ask, prompt_logprobs_start: start })).prompt_logprobs;
+        expect(part).toEqual(whole.map((position, t) => (t < start ? null : position)));
+      }
+    });
+
     it('sends the actual id alone for prompt_logprobs 0, and the same scores in every choice of a prompt', async () => {
       const { choices } = await complete({ prompt: [PROMPT, [3, 4]], n: 2, seed: 1, max_tokens: 2, ignore_eos: true, prompt_logprobs: 0 });
       expect(choices[0].prompt_logprobs?.slice(1).map((position) => Object.keys(position ?? {}))).toEqual(PROMPT.slice(1).map((id) => [String(id)]));

@@ -59,7 +59,7 @@ export function readCompletion(reply: unknown, asked: Asked, maxTokens: number):
   return { completion_T: Int32Array.from(ids), finish, targets: rows.block(asked.index) };
 }
 
-/** Reads the answer to a request for log-probs along a sequence; rows are those of `ids_T[from]` to the last. @throws TeacherAnswerInvalid */
+/** Reads the answer to a request for log-probs along a sequence; rows are those of `ids_T[from]` to the last, whatever is sent before. @throws TeacherAnswerInvalid */
 export function readScores(reply: unknown, asked: Asked, from: number): TargetBlock {
   const where = `scores of sequence ${asked.index}`;
   const choice = onlyChoice(reply, where);
@@ -69,10 +69,9 @@ export function readScores(reply: unknown, asked: Asked, from: number): TargetBl
   if (sent.length !== asked.ids_T.length) invalid(where, `they have ${sent.length} entries for ${asked.ids_T.length} ids`);
   if (sent[0] !== null) invalid(where, 'they have an entry at position 0, which nothing predicts');
   const rows = new TargetRows(asked);
-  for (let t = 1; t < sent.length; t++) {
+  for (let t = from; t < sent.length; t++) {
     const place = `${where}, position ${t}`;
-    const entries = keyedEntries(sent[t], place);
-    if (t >= from) rows.add({ entries, actualId: asked.ids_T[t], where: place });
+    rows.add({ entries: keyedEntries(sent[t], place), actualId: asked.ids_T[t], where: place });
   }
   return rows.block(asked.index);
 }

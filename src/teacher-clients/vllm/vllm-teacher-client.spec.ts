@@ -66,7 +66,7 @@ describe('the vLLM client with an honest teacher', () => {
     };
     expect(fake.received.map(({ method, path, authorization }) => [method, path, authorization])).toEqual(Array(2).fill(['POST', '/v1/completions', 'Bearer secret']));
     expect(fake.received[0].body).toEqual({ ...shared, prompt: [1, 2], max_tokens: 4, temperature: 0.7, top_p: 0.9, top_k: 12, seed: 2 ** 52 + 1, stop_token_ids: [7], logprobs: 5 });
-    expect(fake.received[1].body).toEqual({ ...shared, prompt: [1, 2, 3], max_tokens: 1, temperature: 0, top_p: 1, top_k: 0, seed: 0, stop_token_ids: [], prompt_logprobs: 3 });
+    expect(fake.received[1].body).toEqual({ ...shared, prompt: [1, 2, 3], max_tokens: 1, temperature: 0, top_p: 1, top_k: 0, seed: 0, stop_token_ids: [], prompt_logprobs: 3, prompt_logprobs_start: 1 });
   });
 
   it('gives what the teacher wrote, the stop id included, with a target for each id', async () => {

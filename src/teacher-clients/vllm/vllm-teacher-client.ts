@@ -97,7 +97,7 @@ export class VllmTeacherClient extends TeacherClient {
 
   private async scoreOne({ sequence, index, k, attempts }: ScoreJob, signal: AbortSignal): Promise<TargetBlock> {
     const { ids_T, from } = sequence;
-    const body = { ...this.request(ids_T), max_tokens: 1, temperature: 0, top_p: 1, top_k: 0, seed: 0, stop_token_ids: [], prompt_logprobs: k };
+    const body = { ...this.request(ids_T), max_tokens: 1, temperature: 0, top_p: 1, top_k: 0, seed: 0, stop_token_ids: [], prompt_logprobs: k, prompt_logprobs_start: from };
     const exchange = { ...this.exchange('/v1/completions', { tokens: ids_T.length, k }), body, attempts };
     const read = (reply: unknown) => readScores(reply, { index, ids_T, k, vocabSize: this.options.vocabSize }, from);
     return this.gate.within(ids_T.length * k, signal, () => this.http.ask(exchange, read, signal));

@@ -3,7 +3,7 @@ import type { LayerCache } from '../../engine/native/operations.js';
 import { RuntimeFailed } from '../teacher-server.errors.js';
 
 /** Columns of the narrowest class; each class is twice as wide as the one before. */
-const NARROWEST = 256;
+const NARROWEST = 64;
 /** Slots by which a class grows at most. */
 const MOST_NEW_SLOTS = 8;
 
@@ -40,10 +40,18 @@ export class CacheClass {
     return this.free.shift() ?? 0;
   }
 
-  /** Gives a slot back; with the last one all memory is given back. */
   give(slot: number): void {
     this.free.push(slot);
     this.free.sort((a, b) => a - b);
+  }
+
+  /** Whether a slot can be taken without more memory. */
+  get hasFree(): boolean {
+    return this.free.length > 0;
+  }
+
+  /** Gives the memory back if no slot is taken. */
+  releaseIdle(): void {
     if (this.free.length === this.slots) this.release();
   }
 
@@ -57,15 +65,16 @@ export class CacheClass {
     }
   }
 
+  /** The first element of a slot. */
+  offsetOf(slot: number): number {
+    return slot * this.columns * this.shape.width;
+  }
+
   release(): void {
     for (const { k, v } of this.layers) for (const tensor of [k, v]) this.kernels.free(tensor);
     this.layers.length = 0;
     this.slots = 0;
     this.free.length = 0;
-  }
-
-  private offsetOf(slot: number): number {
-    return slot * this.columns * this.shape.width;
   }
 
   // A layer at a time, so that old and new are never both there for all of them.
@@ -106,7 +115,7 @@ interface Lane extends LanePlace {
 
 /**
  * The keys and values of all lanes in native memory, in classes of widths that double. A lane that outgrows its class is copied into the next, so that
- * memory follows what lanes hold and not what they might.
+ * memory follows what lanes hold and not what they might. A class nobody uses keeps its memory until another one needs more.
  */
 export class LaneCaches {
   private readonly lanes = new Map<number, Lane>();
@@ -144,6 +153,7 @@ export class LaneCaches {
   private placed(before: Lane | undefined, positions: number): LanePlace {
     if (before && positions <= before.cache.columns) return { cache: before.cache, slot: before.slot };
     const cache = this.classFor(positions);
+    if (!cache.hasFree) for (const other of this.classes.values()) if (other !== cache) other.releaseIdle();
     const slot = cache.take();
     if (before) {
       before.cache.copyTo(cache, { from: before.slot, to: slot, held: before.held });

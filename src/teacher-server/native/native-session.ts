@@ -12,6 +12,7 @@ import type { NativeOptions } from '../runtime-options.js';
 import type { RunRules, TeacherRows, TeacherRun, TeacherSession } from '../runtime.js';
 import { RuntimeFailed } from '../teacher-server.errors.js';
 import { LaneCaches } from './lane-caches.js';
+import { PrefixCache } from './prefix-cache.js';
 import { RunAttention } from './run-attention.js';
 import { layRun, type RunLayout } from './run-layout.js';
 
@@ -19,6 +20,8 @@ import { layRun, type RunLayout } from './run-layout.js';
 const RUN_POSITIONS = 2048;
 /** Of the memory that is free once the weights are loaded, what lanes may take; classes of caches are at most half empty. */
 const LANE_SHARE = 0.5 / 2;
+/** And what the beginnings of prompts may take. */
+const PREFIX_SHARE = 0.1;
 /** The head's product is the teacher head's own. */
 const PACKED = { withHead: false };
 
@@ -28,15 +31,18 @@ const PACKED = { withHead: false };
  */
 export class NativeSession implements TeacherSession {
   private readonly caches: LaneCaches;
+  private readonly prefixes: PrefixCache;
 
   private constructor(
     private readonly core: PassCore,
     private readonly packed: PackedWeights,
     readonly rules: RunRules,
-    maxLength: number,
+    { maxLength, prefixBytes }: { readonly maxLength: number; readonly prefixBytes: number },
   ) {
     const { kernels, config } = core;
-    this.caches = new LaneCaches(kernels, { layers: config.layers, width: config.kvHeads * config.headDim, maxLength });
+    const shape = { layers: config.layers, width: config.kvHeads * config.headDim };
+    this.caches = new LaneCaches(kernels, { ...shape, maxLength });
+    this.prefixes = new PrefixCache(kernels, { ...shape, mostBytes: prefixBytes });
   }
 
   /** @throws the refusals of the model directory; RuntimeFailed when one sequence of `maxLength` would not fit into memory. */
@@ -52,9 +58,10 @@ export class NativeSession implements TeacherSession {
       const lasting = new Arena(kernels);
       lasting.reset({ f32: 0, i32: 0, bf16: PackedWeights.elements({ kernels, parameters }, PACKED) });
       const packed = new PackedWeights({ kernels, lasting, parameters }, PACKED);
-      const rules = nativeRules(config, process.availableMemory());
+      const freeBytes = process.availableMemory();
+      const rules = nativeRules(config, freeBytes);
       if (maxLength > rules.heldPositions) throw new RuntimeFailed(`there is memory for ${rules.heldPositions} positions; set maxModelLen, now ${maxLength}, to that or less`);
-      return new NativeSession({ kernels, arena: new Arena(kernels), lasting, parameters, config }, packed, rules, maxLength);
+      return new NativeSession({ kernels, arena: new Arena(kernels), lasting, parameters, config }, packed, rules, { maxLength, prefixBytes: freeBytes * PREFIX_SHARE });
     } catch (error) {
       parameters.free();
       throw error;
@@ -64,8 +71,9 @@ export class NativeSession implements TeacherSession {
   }
 
   async run(run: TeacherRun): Promise<TeacherRows> {
-    const layout = layRun(run, this.caches);
+    const layout = layRun(run, this.caches, this.prefixes);
     const hidden_ND = await this.hiddenStates(layout);
+    for (const { ids_S, positions, place } of layout.prefixes) this.prefixes.keep(ids_S, positions, place);
     for (const { lane, after } of run.parts) if (after === 'forget') this.forget(lane);
     return this.head(run, { hidden_ND, layout });
   }
@@ -76,6 +84,7 @@ export class NativeSession implements TeacherSession {
 
   close(): Promise<void> {
     this.caches.free();
+    this.prefixes.free();
     this.core.lasting.free();
     this.core.arena.free();
     this.core.parameters.free();

@@ -1,0 +1,113 @@
+import { CACHE_BLOCK, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
+import { ELEMENT_BYTES } from '../../engine/native/arena.js';
+import type { LanePlace } from './lane-caches.js';
+
+/** Sizes of what is kept. */
+export interface PrefixShape {
+  readonly layers: number;
+  /** W: columns of the keys of one position; values have as many. */
+  readonly width: number;
+  /** Most bytes of keys and values. */
+  readonly mostBytes: number;
+}
+
+interface Prefix {
+  /** One a position, whole blocks of them. */
+  readonly ids: Int32Array;
+  /** bf16 [2 layers, positions, W]: keys and values of each layer in turn. */
+  readonly tensor: Tensor;
+  readonly bytes: number;
+}
+
+/**
+ * The keys and values of how prompts begin, in whole blocks of positions: whoever begins alike, the samples of one prompt and their scores, need not compute them
+ * again. What was used longest ago goes first. Bits are those of computing them, since a row's depend on nothing beside it.
+ */
+export class PrefixCache {
+  /** In order of use, by themselves. */
+  private readonly prefixes = new Set<Prefix>();
+  /** Every number of whole blocks of every prefix, by its ids. */
+  private readonly beginnings = new Map<string, Prefix>();
+  private bytes = 0;
+
+  constructor(
+    private readonly kernels: Kernels,
+    private readonly shape: PrefixShape,
+  ) {}
+
+  /** Copies the longest known beginning of `ids_S`, of at most `most` positions, to the beginning of a lane. @returns how many positions it has. */
+  restore(ids_S: Int32Array, most: number, place: LanePlace): number {
+    for (let positions = wholeBlocks(most); positions > 0; positions -= CACHE_BLOCK) {
+      const prefix = this.beginnings.get(keyOf(ids_S, positions));
+      if (!prefix) continue;
+      this.prefixes.delete(prefix);
+      this.prefixes.add(prefix);
+      this.copy(prefix, { positions, place, direction: 'to the lane' });
+      return positions;
+    }
+    return 0;
+  }
+
+  /** Keeps the first `most` positions of a lane that holds them, rounded down to whole blocks, unless they are known or there is no room for them. */
+  keep(ids_S: Int32Array, most: number, place: LanePlace): void {
+    const positions = wholeBlocks(most);
+    const elements = 2 * this.shape.layers * positions * this.shape.width;
+    const bytes = elements * ELEMENT_BYTES.bf16;
+    if (positions === 0 || bytes > this.shape.mostBytes || this.beginnings.has(keyOf(ids_S, positions))) return;
+    this.makeRoom(bytes);
+    const prefix = { ids: ids_S.slice(0, positions), bytes, tensor: this.kernels.alloc('bf16', [elements]) };
+    this.prefixes.add(prefix);
+    for (const key of keysOf(prefix)) this.beginnings.set(key, prefix);
+    this.bytes += bytes;
+    this.copy(prefix, { positions, place, direction: 'from the lane' });
+  }
+
+  free(): void {
+    for (const prefix of this.prefixes) this.forget(prefix);
+  }
+
+  private makeRoom(bytes: number): void {
+    for (const prefix of this.prefixes) {
+      if (this.bytes + bytes <= this.shape.mostBytes) return;
+      this.forget(prefix);
+    }
+  }
+
+  private forget(prefix: Prefix): void {
+    this.prefixes.delete(prefix);
+    for (const key of keysOf(prefix)) if (this.beginnings.get(key) === prefix) this.beginnings.delete(key);
+    this.kernels.free(prefix.tensor);
+    this.bytes -= prefix.bytes;
+  }
+
+  private copy({ tensor, ids }: Prefix, { positions, place: { cache, slot }, direction }: Copy): void {
+    const elements = positions * this.shape.width;
+    cache.layers.forEach(({ k, v }, layer) =>
+      [k, v].forEach((lane, which) => {
+        const kept = this.kernels.view(tensor, (2 * layer + which) * ids.length * this.shape.width, [elements]);
+        const held = this.kernels.view(lane, cache.offsetOf(slot), [elements]);
+        if (direction === 'to the lane') this.kernels.convert(kept, held);
+        else this.kernels.convert(held, kept);
+        for (const view of [kept, held]) this.kernels.free(view);
+      }),
+    );
+  }
+}
+
+interface Copy {
+  readonly positions: number;
+  readonly place: LanePlace;
+  readonly direction: 'to the lane' | 'from the lane';
+}
+
+function wholeBlocks(positions: number): number {
+  return Math.floor(positions / CACHE_BLOCK) * CACHE_BLOCK;
+}
+
+function keyOf(ids_S: Int32Array, positions: number): string {
+  return Buffer.from(ids_S.buffer, ids_S.byteOffset, positions * Int32Array.BYTES_PER_ELEMENT).toString('latin1');
+}
+
+function keysOf({ ids }: Prefix): string[] {
+  return Array.from({ length: ids.length / CACHE_BLOCK }, (_, block) => keyOf(ids, (block + 1) * CACHE_BLOCK));
+}
