@@ -13,7 +13,9 @@ Status check_row_dtypes(const AnyTensor& x, const AnyTensor& out) {
   return x.dtype == DType::i32 ? refuse(Code::bad_dtype, "rows are i32; they must be bf16 or f32") : fine();
 }
 
-RowsShape rows_shape(const Call& call, DType dtype) { return {call.extent('N'), call.extent('R'), call.extent('D') * element_bytes(dtype)}; }
+RowsShape rows_shape(const Call& call, DType dtype) {
+  return {call.extent('N'), call.extent('R'), call.extent('D'), dtype == DType::bf16 ? RowElement::bf16 : RowElement::f32};
+}
 
 Status gather_rows(Call& call) {
   const AnyTensor x_ND = call.any_tensor("x_ND", "ND");

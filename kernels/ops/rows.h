@@ -1,15 +1,19 @@
-// rows.h -- picks rows out of a matrix and puts them back.  N = rows of the large matrix, R = rows picked, D = width; a row is row_bytes bytes of any type.
+// rows.h -- picks rows out of a matrix and puts them back.  N = rows of the large matrix, R = rows picked, D = width, of float32 or bf16.
 //   gather:  out_RD[r] = x_ND[rows_R[r]]                          rows may repeat
-//   scatter: out_ND = 0, then out_ND[rows_R[r]] = x_RD[r]         rows distinct: the gradient of gather
-//   A row outside [0, N), or one scattered twice, is bad_value, found before any work. No aliasing.
+//   scatter: out_ND[n] = sum of x_RD[r] over rows_R[r] = n        the gradient of gather: 0 for a row that is not named; sums are float32, in the order of r,
+//                                                                 and rounded once
+//   A row outside [0, N) is bad_value, found before any work. No aliasing.
 #pragma once
 #include <cstdint>
 #include "core/status.h"
 
 namespace limbeck {
 
+enum class RowElement { f32, bf16 };
+
 struct RowsShape {
-  int64_t N, R, row_bytes;
+  int64_t N, R, D;
+  RowElement element;
 };
 
 struct GatherRows {
