@@ -2,6 +2,7 @@
 #include <cstring>
 #include "binding/call.h"
 #include "core/build_info.h"
+#include "core/gemm.h"
 #include "core/parallel.h"
 #include "core/rehearsal.h"
 #include "core/workspace.h"
@@ -88,6 +89,8 @@ Status set_threads(Call& call) {
 
 Status give_build_info(Call& call) { return call.give(build_info()); }
 
+Status give_rows_keep_bits(Call& call) { return call.give(rows_keep_bits()); }
+
 const Group group({{"alloc", 2, alloc},
                    {"view", 3, view},
                    {"free", 1, free_tensor},
@@ -98,7 +101,8 @@ const Group group({{"alloc", 2, alloc},
                    {"zero", 1, zero},
                    {"convert", 2, convert},
                    {"setThreads", 1, set_threads},
-                   {"buildInfo", 0, give_build_info}});
+                   {"buildInfo", 0, give_build_info},
+                   {"rowsKeepBits", 0, give_rows_keep_bits}});
 
 }  // namespace
 }  // namespace limbeck

@@ -224,6 +224,11 @@ Status Call::give(const std::string& text) {
   return fine();
 }
 
+Status Call::give(bool flag) {
+  napi_get_boolean(env_, flag, &result_);
+  return fine();
+}
+
 Status head_width(int64_t columns, int64_t heads, int64_t kv_heads, int64_t* width) {
   const int64_t blocks = heads + 2 * kv_heads;
   if (heads % kv_heads != 0) {

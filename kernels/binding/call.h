@@ -60,6 +60,7 @@ class Call {
 
   Status give(double number);  // the call's return value
   Status give(const std::string& text);
+  Status give(bool flag);
 
   napi_value result() const { return result_; }
 

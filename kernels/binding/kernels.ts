@@ -51,6 +51,8 @@ export interface Kernels {
   setThreads(threads: number): void;
   /** Threads, instruction set and library versions on which bits depend, for example `threads=2 isa=avx512_core_bf16 onednn=2.6.3 …`. */
   buildInfo(): string;
+  /** Whether the bits of a row that goes through products depend on that row alone: not so on CPUs without bf16 instructions, nor on those with tile units. */
+  rowsKeepBits(): boolean;
 
   /** out_ND f32 = weight_VD[tokens_N] (bf16). */
   embeddingForward(tokens_N: Tensor, weight_VD: Tensor, out_ND: Tensor): void;
@@ -110,7 +112,7 @@ export interface Kernels {
 
   /** out_RD = x_ND[rows_R]; equal dtypes, bf16 or f32. */
   gatherRows(x_ND: Tensor, rows_R: Tensor, out_RD: Tensor): void;
-  /** out_ND = 0, then out_ND[rows_R] = x_RD; rows distinct. */
+  /** The gradient of `gatherRows`: out_ND[n] = the sum of x_RD[r] over rows_R[r] = n, in float32 in the order of r, rounded once; 0 where there is none. */
   scatterRows(x_RD: Tensor, rows_R: Tensor, out_ND: Tensor): void;
 
   /**

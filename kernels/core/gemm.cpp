@@ -131,7 +131,7 @@ enum class Way { panels, onednn, widened };
 Way way_for([[maybe_unused]] const GemmShape& shape) {
 #ifdef __AVX512BF16__
   constexpr int64_t rows_a_tile = 16;
-  if (has_bf16_products() && (!has_tile_products() || shape.m < rows_a_tile)) return Way::panels;
+  if (rows_keep_bits() || (has_bf16_products() && shape.m < rows_a_tile)) return Way::panels;
 #endif
   return has_bf16_products() ? Way::onednn : Way::widened;
 }
@@ -154,6 +154,14 @@ Status multiply(const GemmShape& shape, const bf16* a, const PackedTransposed& b
 }
 
 }  // namespace
+
+bool rows_keep_bits() {
+#ifdef __AVX512BF16__
+  return has_bf16_products() && !has_tile_products();
+#else
+  return false;
+#endif
+}
 
 int64_t packed_elements([[maybe_unused]] int64_t n, [[maybe_unused]] int64_t k) {
 #ifdef __AVX512BF16__

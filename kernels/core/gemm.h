@@ -19,6 +19,9 @@ struct GemmShape {
   bool accumulate = false;  // add to C instead of overwriting; float32 C only
 };
 
+// Whether the bits of a row of C depend on that row alone, whatever the number of rows and threads.
+bool rows_keep_bits();
+
 Status gemm(const GemmShape&, const bf16* a, const bf16* b, float* c);
 Status gemm(const GemmShape&, const bf16* a, const bf16* b, bf16* c);  // rounded once at the end
 

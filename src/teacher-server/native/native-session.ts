@@ -20,7 +20,7 @@ import { layRun, type RunLayout } from './run-layout.js';
 const RUN_POSITIONS = 2048;
 /** Of the memory that is free once the weights are loaded, what lanes may take; classes of caches are at most half empty. */
 const LANE_SHARE = 0.5 / 2;
-/** And what the beginnings of prompts may take. */
+/** And what the beginnings of prompts may take, where an answer has the same bits whether its prompt's beginning was kept or not. */
 const PREFIX_SHARE = 0.1;
 /** The head's product is the teacher head's own. */
 const PACKED = { withHead: false };
@@ -61,7 +61,7 @@ export class NativeSession implements TeacherSession {
       const freeBytes = process.availableMemory();
       const rules = nativeRules(config, freeBytes);
       if (maxLength > rules.heldPositions) throw new RuntimeFailed(`there is memory for ${rules.heldPositions} positions; set maxModelLen, now ${maxLength}, to that or less`);
-      return new NativeSession({ kernels, arena: new Arena(kernels), lasting, parameters, config }, packed, rules, { maxLength, prefixBytes: freeBytes * PREFIX_SHARE });
+      return new NativeSession({ kernels, arena: new Arena(kernels), lasting, parameters, config }, packed, rules, { maxLength, prefixBytes: kernels.rowsKeepBits() ? freeBytes * PREFIX_SHARE : 0 });
     } catch (error) {
       parameters.free();
       throw error;

@@ -38,7 +38,7 @@ export interface RunLayout {
 interface Placed {
   readonly part: RunPart;
   readonly index: number;
-  /** Absent for a part that is read in one go and forgotten. */
+  /** Absent for a part that is read in one go and forgotten, without a whole block before its first row. */
   readonly place?: LanePlace;
   /** How many of the part's positions the lane holds already, since another began alike. */
   readonly known: number;

@@ -17,8 +17,8 @@ const CHUNK = 128;
 const MAX_LENGTH = 512;
 const THREADS = 2;
 
-/** oneDNN multiplies widened operands in an order that depends on the number of rows; its bf16 products do not. */
-const nativeBits = loadKernels().buildInfo().includes('library=avx512') ? 'exact' : 'rounded';
+/** Our own products add up in an order that does not depend on the number of rows; oneDNN's may. */
+const nativeBits = loadKernels().rowsKeepBits() ? 'exact' : 'rounded';
 
 /**
  * `alone`: whether the bits of an answer are its own, and `apart`: how far logits may lie from those of the same ids read otherwise (in one go or in chunks,
