@@ -69,7 +69,11 @@ export async function evaluateStudent(engine: Engine, { bench, label, onAnswered
   const rollouts = await rollOut(engine, request, signal);
   const blocks = await scoreSamples(bench.teacher, { samples: rollouts, k: bench.k }, signal);
   const scored = rollouts.map((rollout, index) => ({ ...rollout, targets: blocks[index] }));
-  const rolloutRows = await rowsOf(engine, { samples: scored, loss: REVERSE, microBatchTokens: bench.microBatchTokens }, signal);
+  // The engine runs a prompt once for those of its rollouts that lie in one batch.
+  const byPrompt = scored.map((_, index) => index).sort((a, b) => (a % prompts.length) - (b % prompts.length) || a - b);
+  const sortedRows = await rowsOf(engine, { samples: byPrompt.map((index) => scored[index]), loss: REVERSE, microBatchTokens: bench.microBatchTokens }, signal);
+  const rolloutRows: Float32Array[] = [];
+  for (const [place, index] of byPrompt.entries()) rolloutRows[index] = sortedRows[place];
   const judged = scored.map((rollout, index) => ({
     ...judgeRollout(bench, rollout, prompts[index % prompts.length].answer),
     bucketed_reverse_kl: sum(column([rolloutRows[index]], 'reverseKl')),

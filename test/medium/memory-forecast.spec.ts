@@ -51,12 +51,12 @@ async function mostHeld({ pid }: EngineProcess): Promise<number> {
 /** Calls that do a work once. */
 function callsOf(work: Work): EngineCall[] {
   if (work.kind === 'sample') {
-    const prompts = Array.from({ length: work.prompts }, (_, sample) => ({ ids_T: new Int32Array(work.promptTokens).fill(5), sample }));
+    const prompts = Array.from({ length: work.prompts }, (_, sample) => ({ ids_T: new Int32Array(work.promptTokens).fill(5 + sample), sample }));
     return [{ method: 'sample', request: { prompts, sampling: { temperature: 1, topP: 1, topK: 0, maxTokens: work.maxTokens, stopIds: [] }, key: { seed: 1, stage: 0, step: 0 } } }];
   }
   if (work.kind === 'score') {
     const length = work.tokens / work.sequences;
-    const sequences = Array.from({ length: work.sequences }, () => ({ ids_T: new Int32Array(length).fill(9), from: length - work.rows / work.sequences }));
+    const sequences = Array.from({ length: work.sequences }, (_, s) => ({ ids_T: new Int32Array(length).fill(9 + s), from: length - work.rows / work.sequences }));
     return [{ method: 'score', request: { sequences, k: work.k } }];
   }
   const loss = { kind: 'forward_kl', truncation: 'tail_bucket' } as const;

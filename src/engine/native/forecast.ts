@@ -53,9 +53,10 @@ function largerFootprint(one: Footprint, other: Footprint): Footprint {
 
 function batchOf({ sequences, tokens, rows, k }: SequenceWork, vocabSize: number): PackedBatch {
   const entries = Math.min(k, vocabSize);
+  const cuSeqlens_S1 = Int32Array.from({ length: sequences + 1 }, (_, s) => Math.floor((s * tokens) / sequences));
   return {
-    tokens_N: new Int32Array(tokens),
-    cuSeqlens_S1: Int32Array.from({ length: sequences + 1 }, (_, s) => Math.floor((s * tokens) / sequences)),
+    tokens_N: unlikeTokens(cuSeqlens_S1, vocabSize),
+    cuSeqlens_S1,
     rows_R: Int32Array.from({ length: rows }, (_, r) => r),
     weights_R: new Float32Array(rows),
     labels_R: new Int32Array(rows),
@@ -68,10 +69,17 @@ function batchOf({ sequences, tokens, rows, k }: SequenceWork, vocabSize: number
   };
 }
 
+// Sequences that begin alike would take less.
+function unlikeTokens(cuSeqlens_S1: Int32Array, vocabSize: number): Int32Array {
+  const tokens_N = new Int32Array(cuSeqlens_S1[cuSeqlens_S1.length - 1]);
+  for (let s = 0; s + 1 < cuSeqlens_S1.length; s++) tokens_N.fill(s % vocabSize, cuSeqlens_S1[s], cuSeqlens_S1[s + 1]);
+  return tokens_N;
+}
+
 function scoreRequest({ sequences, tokens, rows, k }: SequenceWork, vocabSize: number): ScoreRequest {
   const length = Math.ceil(tokens / sequences);
   const from = Math.max(1, length - Math.ceil(rows / sequences));
-  return { k: Math.min(k, vocabSize), sequences: Array.from({ length: sequences }, () => ({ ids_T: new Int32Array(length), from })) };
+  return { k: Math.min(k, vocabSize), sequences: Array.from({ length: sequences }, (_, s) => ({ ids_T: new Int32Array(length).fill(s % vocabSize), from })) };
 }
 
 function sampleRequest({ prompts, promptTokens, maxTokens }: SampleWork): SampleRequest {

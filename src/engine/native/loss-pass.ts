@@ -2,9 +2,8 @@ import { LOSS_CODES, NO_TENSOR, type Tensor } from '../../../kernels/binding/ker
 import type { PackedBatch, PackedTargets } from '../../tokens/batch.js';
 import { ROW_METRICS, type LossSpec, type LossSums } from '../../tokens/loss.js';
 import { checkLossBatch, checkNormalizer, type SequenceWork } from '../engine.js';
-import { decode } from './decoder.js';
 import { Operations, type Activation } from './operations.js';
-import { packedPositions } from './packing.js';
+import { hiddenStates } from './packed-pass.js';
 import { reserve, type EngineCore } from './plan.js';
 import type { PassCore } from './rehearsal.js';
 import { Tape } from './tape.js';
@@ -38,7 +37,7 @@ export async function runLoss(core: EngineCore, pass: LossPass): Promise<LossSum
 export async function passLoss(core: PassCore, pass: LossPass): Promise<LossSums> {
   const { batch, loss, normalizer } = pass;
   const tape = normalizer === undefined ? undefined : new Tape();
-  const hidden_RD = await hiddenRows(core, new Operations(core.kernels, core.arena, tape), pass);
+  const hidden_RD = await hiddenStates(new Operations(core.kernels, core.arena, tape), core, { ...batch, breathe: pass.breathe });
   const rowMetrics_RM = applyHead(core, { batch, loss, normalizer }, hidden_RD);
   await tape?.backward(pass.breathe);
   return { ...sums(batch.weights_R, rowMetrics_RM), rowMetrics_RM };
@@ -47,20 +46,6 @@ export async function passLoss(core: PassCore, pass: LossPass): Promise<LossSums
 function workOf({ batch: { tokens_N, cuSeqlens_S1, rows_R, targets }, normalizer }: LossPass): SequenceWork {
   const rows = rows_R.length;
   return { kind: normalizer === undefined ? 'evaluate' : 'train', sequences: cuSeqlens_S1.length - 1, tokens: tokens_N.length, rows, k: Math.ceil((targets?.ids_E.length ?? rows) / rows) };
-}
-
-async function hiddenRows(core: PassCore, ops: Operations, { batch, breathe }: LossPass): Promise<Activation> {
-  const { config } = core;
-  const rows = batch.tokens_N.length;
-  const cuSeqlens_S1 = ops.input(batch.cuSeqlens_S1);
-  const hidden_ND = await decode(ops, core, {
-    rows,
-    tokens_N: ops.input(batch.tokens_N),
-    positions_N: ops.input(packedPositions(batch.cuSeqlens_S1)),
-    mix: (_layer, qkv) => ops.attention(qkv, { cuSeqlens_S1, geometry: config, rows }),
-    breathe,
-  });
-  return ops.gather(hidden_ND, ops.input(batch.rows_R), { rows, picked: batch.rows_R.length, width: config.hiddenSize });
 }
 
 // Head, loss and, in training, the gradients that start the way back.

@@ -201,7 +201,28 @@ export class Operations {
     return out;
   }
 
-  /** Picks rows: bf16 [R, D]. */
+  /** Copies finished q|k|v rows to every token they stand for: bf16 [N, C], made again where attention's backward needs them. */
+  spread(qkv: Activation, rowOf_N: Tensor, { rows, picked, geometry }: { rows: number; picked: number; geometry: HeadGeometry }): Activation {
+    const columns = qkvColumns(geometry);
+    const copied = (): Tensor => {
+      const source = qkv.remake?.() ?? qkv.value;
+      const copies = this.arena.take('bf16', [picked, columns]);
+      this.kernels.gatherRows(source, rowOf_N, copies);
+      if (source !== qkv.value) this.arena.give(source);
+      return copies;
+    };
+    const out: Activation = { value: this.arena.take('bf16', [picked, columns]), grad: NO_TENSOR, remake: copied };
+    this.kernels.gatherRows(qkv.value, rowOf_N, out.value);
+    if (!this.tape || qkv.remake) this.release(qkv);
+    this.tape?.push(() => {
+      qkv.grad = this.arena.take('bf16', [rows, columns]);
+      this.kernels.scatterRows(out.grad, rowOf_N, qkv.grad);
+      this.finish(out);
+    });
+    return out;
+  }
+
+  /** Picks rows, some perhaps more than once: bf16 [R, D]. */
   gather(x: Activation, rows_R: Tensor, shape: { rows: number; picked: number; width: number }): Activation {
     const out = this.fresh('bf16', [shape.picked, shape.width]);
     this.kernels.gatherRows(x.value, rows_R, out.value);

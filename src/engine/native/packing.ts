@@ -39,23 +39,3 @@ export function groupByTokens<T>(items: readonly T[], length: (item: T) => numbe
   }
   return groups;
 }
-
-/**
- * The runs of consecutive items that `groupByTokens` can be led to, whatever the run of items it is called with: at most `items` items and `tokens` tokens, or one item.
- * Without those that another one matches or exceeds in both. @returns [begin, end) each
- */
-export function largestRuns(lengths: readonly number[], most: { items: number; tokens: number }): [number, number][] {
-  const runs = lengths.map((first, begin) => {
-    let end = begin + 1;
-    let tokens = first;
-    while (end < lengths.length && end - begin < most.items && tokens + lengths[end] <= most.tokens) tokens += lengths[end++];
-    return { begin, end, tokens };
-  });
-  const byTokens = runs.sort((a, b) => b.tokens - a.tokens || b.end - b.begin - (a.end - a.begin));
-  let items = 0;
-  return byTokens.filter(({ begin, end }) => {
-    const isLonger = end - begin > items;
-    if (isLonger) items = end - begin;
-    return isLonger;
-  }).map(({ begin, end }) => [begin, end]);
-}

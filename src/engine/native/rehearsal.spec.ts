@@ -112,7 +112,7 @@ describe.each(MODELS)('the walk of a %s model is what the pass then takes', (_na
   test.each([[20], [40]])('sampling %i prompts: caches too, and nothing stays but the arenas', async (count) => {
     const engine = new Engine(config);
     const slots = Math.min(count, 32);
-    const prompts = Array.from({ length: count }, (_, sample) => ({ ids_T: new Int32Array(4 + (sample % 9)).fill(5), sample }));
+    const prompts = Array.from({ length: count }, (_, sample) => ({ ids_T: new Int32Array(4 + (sample % 9)).fill(5 + sample), sample }));
     const request: SampleRequest = { prompts, sampling: { temperature: 1, topP: 0.9, topK: 20, maxTokens: 5, stopIds: [] }, key: { seed: 1, stage: 0, step: 0 } };
     const stream = sampleAll(engine.core, request, withoutPause);
     await stream.next();

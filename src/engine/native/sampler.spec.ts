@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { loadKernels } from '../../../kernels/binding/kernels.js';
 import { heldBytes } from '../../../test/support/held-bytes.js';
 import { writeTinyModel } from '../../../test/support/tiny-model.js';
 import { Aborted } from '../../common/errors.js';
@@ -17,6 +18,10 @@ const prompts: SamplePrompt[] = Array.from({ length: 45 }, (_, index) => ({
   ids_T: Int32Array.from({ length: 1 + ((index * 7) % 19) }, (_, t) => (index * 31 + t * 13) % 300),
   sample: 100 + index,
 }));
+
+const rowsKeepBits = loadKernels().rowsKeepBits();
+/** How far log-probs of one id may lie apart in the mean: by float32 of the two heads, or by bf16 roundings that fall differently. */
+const APART = rowsKeepBits ? 1e-6 : 0.01;
 
 let dir: string;
 let engine: NativeEngine;
@@ -82,8 +87,8 @@ test('neighbours and their number do not change what a sequence draws', async ()
     const [alone] = await sample({ prompts: [prompts[index]] });
     same += Number(alone.ids_T.join() === ids_T.join());
   }
-  // The numbers drawn are equal; a few may fall on the other side of a boundary that bf16 moves.
-  expect(same).toBeGreaterThanOrEqual(prompts.length);
+  // Where the bits of a row depend on the number of rows, a few draws may fall on the other side of a boundary.
+  expect(same).toBeGreaterThanOrEqual(rowsKeepBits ? prompts.length : prompts.length - 4);
 });
 
 test('draws what the float64 oracle draws', async () => {
@@ -120,7 +125,7 @@ test('temperature 0 takes the most probable id at every step, stop ids end it', 
 test('log-probs of prefill and decode are those of score, whatever the truncation', async () => {
   const completions = inOrder(await sample({ sampling: { ...free, temperature: 0.7, topK: 30, topP: 0.8 } }));
   const blocks = await score(completions, 4);
-  expect(meanDistance(completions.map(({ index, logProbs_T }) => [logProbs_T, blocks[index].actualLogProbs_R]))).toBeLessThan(1e-6);
+  expect(meanDistance(completions.map(({ index, logProbs_T }) => [logProbs_T, blocks[index].actualLogProbs_R]))).toBeLessThan(APART);
 });
 
 test('one token a completion, more prompts than slots', async () => {

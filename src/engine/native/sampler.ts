@@ -3,14 +3,14 @@ import { cacheLength, type Tensor } from '../../../kernels/binding/kernels.js';
 import type { Completion, SampleRequest, SampleWork } from '../engine.js';
 import { decode } from './decoder.js';
 import { Operations, type Activation, type CachePlace, type LayerCache } from './operations.js';
-import { groupByTokens, largestRuns, packedPositions, packIds } from './packing.js';
+import { packedPositions, packIds } from './packing.js';
 import { PackedWeights } from './packed-weights.js';
 import { reserve, type EngineCore } from './plan.js';
 import type { PassCore } from './rehearsal.js';
-import { Slots, type Running } from './slots.js';
+import { Slots, type Begun, type Running } from './slots.js';
 import { withoutPause } from './turns.js';
 
-/** Most prompt tokens that enter the caches in one pass. */
+/** Most prompt tokens that are run in one step; a longer prompt begins alone. */
 const PREFILL_TOKENS = 2048;
 
 /** Steps from which packing the weights for them pays: it takes as long as about two steps, and a step without it a third longer. */
@@ -18,8 +18,17 @@ const PACKING_STEPS = 8;
 
 type Breathe = () => Promise<void>;
 
+/** Tokens to run, laid end to end, and the last of each sequence's. */
+interface Rows {
+  readonly tokens_N: Int32Array;
+  readonly slots_N: Int32Array;
+  readonly positions_N: Int32Array;
+  readonly last_B: Int32Array;
+}
+
 /**
- * Writes every completion of a request: prompts enter their slots' caches packed, then each step draws one id for every running sequence.
+ * Writes every completion of a request: each step runs the prompts that begin and the newest id of every other sequence, all over the same caches, and draws one id
+ * for each. What a prompt has in common with another one in the caches is copied there and not run.
  * `breathe` is awaited between steps and may throw to stop. @throws BatchTooLarge before any work.
  */
 export async function* sampleAll(core: EngineCore, request: SampleRequest, breathe: Breathe): AsyncGenerator<Completion> {
@@ -30,7 +39,7 @@ export async function* sampleAll(core: EngineCore, request: SampleRequest, breat
   yield* new SampleRun(core, request, breathe).completions();
 }
 
-/** Every pass that a request can lead to at its largest, and its caches. */
+/** The largest pass that a request can lead to, a step, and its caches. */
 export async function passLargest(core: PassCore, request: SampleRequest): Promise<void> {
   await new SampleRun(core, request, withoutPause).passLargest();
 }
@@ -55,73 +64,77 @@ class SampleRun {
   }
 
   async *completions(): AsyncGenerator<Completion> {
-    for (let begun = this.slots.admit(); begun.length + this.slots.active().length > 0; begun = this.slots.admit()) {
-      for (const group of groupByTokens(begun, ({ index }) => this.prompt(index).length, PREFILL_TOKENS)) {
-        yield* this.draw(group, await this.prefill(group));
-      }
-      const active = this.slots.active();
+    for (let begun = this.slots.admit(PREFILL_TOKENS); this.slots.active().length > 0; begun = this.slots.admit(PREFILL_TOKENS)) {
       await this.breathe();
-      if (active.length > 0) yield* this.draw(active, await this.step(active));
+      for (const one of begun) this.copyBeginning(one);
+      const active = this.slots.active();
+      yield* this.draw(active, await this.run(this.layOut(active, begun)));
     }
   }
 
   async passLargest(): Promise<void> {
-    const { prompts, sampling } = this.request;
-    const lengths = prompts.map(({ ids_T }) => ids_T.length);
-    for (const [begin, end] of largestRuns(lengths, { items: this.slotCount, tokens: PREFILL_TOKENS })) {
-      const group = Array.from({ length: end - begin }, (_, slot) => ({ slot, index: begin + slot, ids: [], logProbs: [] }));
-      this.draw(group, await this.prefill(group));
+    const lengths = this.request.prompts.map(({ ids_T }) => ids_T.length).sort((a, b) => b - a);
+    const drawn = Array.from({ length: this.slotCount }, (_, slot): Running => ({ slot, index: 0, ids: [], logProbs: [] }));
+    const all = lengths.slice(0, this.slotCount).reduce((sum, length) => sum + length, 0);
+    // What does not enter at once enters while others are written.
+    const most = Math.max(PREFILL_TOKENS, lengths[0]);
+    for (const rows of new Set([all <= most ? all : most + this.slotCount - 1, this.slotCount])) {
+      const zeros = new Int32Array(rows);
+      this.draw(drawn, await this.run({ tokens_N: zeros, slots_N: zeros, positions_N: zeros, last_B: new Int32Array(this.slotCount) }));
     }
-    if (sampling.maxTokens === 1) return;
-    const longest = lengths.indexOf(Math.max(...lengths));
-    const ids = new Array<number>(sampling.maxTokens - 1).fill(0);
-    const all = Array.from({ length: this.slotCount }, (_, slot) => ({ slot, index: longest, ids: [...ids], logProbs: [] }));
-    this.draw(all, await this.step(all));
   }
 
-  /** Runs whole prompts. @returns the hidden state of each one's last token: bf16 [B, D]. */
-  private async prefill(group: readonly Running[]): Promise<Activation> {
+  private copyBeginning({ running, from, positions }: Begun): void {
+    if (positions === 0 || from === running.slot) return;
+    const { kernels } = this.core;
+    const [length, columns] = this.cacheShape.slice(1);
+    const elements = cacheLength(positions) * columns;
+    for (const cache of this.caches.flatMap(({ k, v }) => [k, v])) {
+      const [source, target] = [from, running.slot].map((slot) => kernels.view(cache, slot * length * columns, [elements]));
+      kernels.convert(source, target);
+      for (const view of [source, target]) kernels.free(view);
+    }
+  }
+
+  /** A sequence that begins runs what its prompt has beyond its copied beginning, the others their newest id. */
+  private layOut(active: readonly Running[], begun: readonly Begun[]): Rows {
+    const beginning = new Map(begun.map(({ running, positions }) => [running, positions]));
+    const parts = active.map((running) => {
+      const prompt_T = this.prompt(running.index);
+      const position = beginning.get(running);
+      if (position !== undefined) return { slot: running.slot, position, ids: prompt_T.subarray(position) };
+      return { slot: running.slot, position: prompt_T.length + running.ids.length - 1, ids: Int32Array.of(running.ids[running.ids.length - 1]) };
+    });
+    const { tokens_N, cuSeqlens_S1 } = packIds(parts.map(({ ids }) => ids));
+    const positions_N = packedPositions(cuSeqlens_S1);
+    const slots_N = new Int32Array(tokens_N.length);
+    for (const [b, { slot, position }] of parts.entries()) {
+      const [begin, end] = [cuSeqlens_S1[b], cuSeqlens_S1[b + 1]];
+      slots_N.fill(slot, begin, end);
+      for (let n = begin; n < end; n++) positions_N[n] += position;
+    }
+    return { tokens_N, slots_N, positions_N, last_B: cuSeqlens_S1.subarray(1).map((end) => end - 1) };
+  }
+
+  /** Runs rows over their slots. @returns the hidden states of `last_B`, bf16 [B, D]. */
+  private async run({ tokens_N, slots_N, positions_N, last_B }: Rows): Promise<Activation> {
     const { config, arena } = this.core;
-    const { tokens_N, cuSeqlens_S1 } = packIds(group.map(({ index }) => this.prompt(index)));
     const rows = tokens_N.length;
+    const isStep = rows === last_B.length;
     arena.reset();
     const ops = this.operations();
-    const positions = packedPositions(cuSeqlens_S1);
-    const place: CachePlace = { slots_N: ops.input(slotOfToken(group, cuSeqlens_S1)), positions_N: ops.input(positions) };
-    const packed = { cuSeqlens_S1: ops.input(cuSeqlens_S1), geometry: config, rows };
+    const place: CachePlace = { slots_N: ops.input(slots_N), positions_N: ops.input(positions_N) };
     const hidden_ND = await decode(ops, this.core, {
       rows,
       tokens_N: ops.input(tokens_N),
       positions_N: place.positions_N,
       mix: (layer, qkv) => {
         ops.cache(qkv, this.caches[layer], { place, kvHeads: config.kvHeads });
-        return ops.attention(qkv, packed);
-      },
-      breathe: this.breathe,
-    });
-    const last_B = ops.input(cuSeqlens_S1.subarray(1).map((end) => end - 1));
-    return ops.gather(hidden_ND, last_B, { rows, picked: group.length, width: config.hiddenSize });
-  }
-
-  /** Runs the newest id of each sequence. @returns the hidden states, bf16 [B, D]. */
-  private step(active: readonly Running[]): Promise<Activation> {
-    const { config, arena } = this.core;
-    const rows = active.length;
-    arena.reset();
-    const ops = this.operations();
-    const place: CachePlace = {
-      slots_N: ops.input(Int32Array.from(active, ({ slot }) => slot)),
-      positions_N: ops.input(Int32Array.from(active, ({ index, ids }) => this.prompt(index).length + ids.length - 1)),
-    };
-    return decode(ops, this.core, {
-      rows,
-      tokens_N: ops.input(Int32Array.from(active, ({ ids }) => ids[ids.length - 1])),
-      positions_N: place.positions_N,
-      mix: (layer, qkv) => {
-        ops.cache(qkv, this.caches[layer], { place, kvHeads: config.kvHeads });
         return ops.attentionDecode(qkv, this.caches[layer], { place, geometry: config, rows });
       },
+      breathe: isStep ? undefined : this.breathe,
     });
+    return isStep ? hidden_ND : ops.gather(hidden_ND, ops.input(last_B), { rows, picked: last_B.length, width: config.hiddenSize });
   }
 
   /** Draws the next id of each sequence from its hidden state. @returns the completions that ended. */
@@ -173,18 +186,18 @@ class SampleRun {
     return Slots.count(this.request);
   }
 
-  private allocateCaches(): LayerCache[] {
-    const { lasting, config } = this.core;
+  /** [B, L, Hkv K] */
+  private get cacheShape(): number[] {
     const { prompts, sampling } = this.request;
+    const { config } = this.core;
     // The last id of a completion is drawn but never read back, so it needs no place.
     const length = cacheLength(Math.max(...prompts.map(({ ids_T }) => ids_T.length)) + sampling.maxTokens - 1);
-    const shape = [this.slotCount, length, config.kvHeads * config.headDim];
+    return [this.slotCount, length, config.kvHeads * config.headDim];
+  }
+
+  private allocateCaches(): LayerCache[] {
+    const { lasting, config } = this.core;
+    const shape = this.cacheShape;
     return Array.from({ length: config.layers }, () => ({ k: lasting.take('bf16', shape), v: lasting.take('bf16', shape) }));
   }
-}
-
-function slotOfToken(group: readonly Running[], cuSeqlens_S1: Int32Array): Int32Array {
-  const slots_N = new Int32Array(cuSeqlens_S1[group.length]);
-  for (const [s, { slot }] of group.entries()) slots_N.fill(slot, cuSeqlens_S1[s], cuSeqlens_S1[s + 1]);
-  return slots_N;
 }

@@ -1,9 +1,9 @@
 import type { Tensor } from '../../../kernels/binding/kernels.js';
 import type { ScoreSequence, TargetBlock } from '../../tokens/target.js';
 import type { ScoreRequest, SequenceWork } from '../engine.js';
-import { decode } from './decoder.js';
 import { Operations } from './operations.js';
-import { groupByTokens, packedPositions, packIds, type PackedIds } from './packing.js';
+import { hiddenStates } from './packed-pass.js';
+import { groupByTokens, packIds, type PackedIds } from './packing.js';
 import { reserve, type EngineCore } from './plan.js';
 import type { PassCore } from './rehearsal.js';
 import { withoutPause } from './turns.js';
@@ -69,20 +69,10 @@ async function scored(core: EngineCore, packed: PackedIds, { work, ...asked }: A
 }
 
 async function scoreRows(core: PassCore, packed: PackedIds, asked: Asked): Promise<HeadScores> {
-  const { kernels, arena, config } = core;
+  const { kernels, arena } = core;
   const { rows_R, k, breathe } = asked;
-  const rows = packed.tokens_N.length;
-  const picked = rows_R.length;
   const ops = new Operations(kernels, arena);
-  const attention = { cuSeqlens_S1: ops.input(packed.cuSeqlens_S1), geometry: config, rows };
-  const hidden_ND = await decode(ops, core, {
-    rows,
-    tokens_N: ops.input(packed.tokens_N),
-    positions_N: ops.input(packedPositions(packed.cuSeqlens_S1)),
-    mix: (_layer, qkv) => ops.attention(qkv, attention),
-    breathe,
-  });
-  const hidden_RD = ops.gather(hidden_ND, ops.input(rows_R), { rows, picked, width: config.hiddenSize });
+  const hidden_RD = await hiddenStates(ops, core, { ...packed, rows_R, breathe });
   const labels_R = rows_R.map((row) => packed.tokens_N[row + 1]);
   return headScores(core, hidden_RD.value, { labels_R, labels: ops.input(labels_R), k });
 }
