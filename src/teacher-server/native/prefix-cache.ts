@@ -26,8 +26,8 @@ interface Prefix {
 export class PrefixCache {
   /** In order of use, by themselves. */
   private readonly prefixes = new Set<Prefix>();
-  /** Every number of whole blocks of every prefix, by its ids. */
-  private readonly beginnings = new Map<string, Prefix>();
+  /** Who holds a number of whole blocks, by their ids. */
+  private readonly beginnings = new Map<string, Set<Prefix>>();
   private bytes = 0;
 
   constructor(
@@ -38,7 +38,7 @@ export class PrefixCache {
   /** Copies the longest known beginning of `ids_S`, of at most `most` positions, to the beginning of a lane. @returns how many positions it has. */
   restore(ids_S: Int32Array, most: number, place: LanePlace): number {
     for (let positions = wholeBlocks(most); positions > 0; positions -= CACHE_BLOCK) {
-      const prefix = this.beginnings.get(keyOf(ids_S, positions));
+      const [prefix] = this.beginnings.get(keyOf(ids_S, positions)) ?? [];
       if (!prefix) continue;
       this.prefixes.delete(prefix);
       this.prefixes.add(prefix);
@@ -57,7 +57,7 @@ export class PrefixCache {
     this.makeRoom(bytes);
     const prefix = { ids: ids_S.slice(0, positions), bytes, tensor: this.kernels.alloc('bf16', [elements]) };
     this.prefixes.add(prefix);
-    for (const key of keysOf(prefix)) this.beginnings.set(key, prefix);
+    for (const key of keysOf(prefix)) this.beginnings.set(key, (this.beginnings.get(key) ?? new Set()).add(prefix));
     this.bytes += bytes;
     this.copy(prefix, { positions, place, direction: 'from the lane' });
   }
@@ -75,7 +75,11 @@ export class PrefixCache {
 
   private forget(prefix: Prefix): void {
     this.prefixes.delete(prefix);
-    for (const key of keysOf(prefix)) if (this.beginnings.get(key) === prefix) this.beginnings.delete(key);
+    for (const key of keysOf(prefix)) {
+      const holders = this.beginnings.get(key);
+      holders?.delete(prefix);
+      if (holders?.size === 0) this.beginnings.delete(key);
+    }
     this.kernels.free(prefix.tensor);
     this.bytes -= prefix.bytes;
   }

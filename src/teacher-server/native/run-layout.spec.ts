@@ -56,3 +56,8 @@ it('forgets what was used longest ago when there is no more room, and keeps noth
   expect(begins).toEqual([0, 0, 32, 0, 32, 0]);
   expect(layouts([scoring(0, 7, 40), scoring(1, 7, 40)], 32 * POSITION_BYTES - 1).map(({ positions_N }) => positions_N[0])).toEqual([0, 0]);
 });
+
+it('keeps the beginning of a beginning when the longer one goes', () => {
+  const parts = [scoring(0, 7, 40), scoring(1, 7, 72), scoring(2, 7, 40), scoring(3, 300, 72), scoring(4, 7, 40)];
+  expect(layouts(parts, (32 + 64) * POSITION_BYTES).map(({ positions_N }) => positions_N[0])).toEqual([0, 32, 32, 0, 32]);
+});
