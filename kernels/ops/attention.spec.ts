@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { attentionGradientReference, attentionReference, fusedColumns, type AttentionSizes } from '../../test/support/kernels/attention-reference.js';
 import { roundedToBf16 } from '../../test/support/kernels/bf16.js';
-import { BF16_ROUNDING, codeOf, cosine, expectClose, expectRepeatable, normals, relativeL2 } from '../../test/support/kernels/check.js';
+import { BF16_ROUNDING, codeOf, cosine, expectClose, expectRepeatable, expectSameBits, normals, relativeL2 } from '../../test/support/kernels/check.js';
 import { Tensors } from '../../test/support/kernels/tensors.js';
 import { loadKernels, type Tensor } from '../binding/kernels.js';
 
@@ -93,7 +93,7 @@ describe('packing', () => {
     const packed = tensors.bits(forward(together).out);
     const begin = 51;
     const alone = { ...together, rows: 130, qkv_NC: together.qkv_NC.slice(begin * columns), sizes: { ...together.sizes, cuSeqlens_S1: [0, 130] } };
-    expect(tensors.bits(forward(alone).out)).toEqual(packed.slice(begin * 9 * 64));
+    expectSameBits(tensors.bits(forward(alone).out), packed.slice(begin * 9 * 64));
   });
 
   it.each(['grouped heads of width 64', 'keys in parts'])('repeats its bits at any number of threads, forward and backward: %s', (name) => {
@@ -150,20 +150,20 @@ describe('decode over the cache', () => {
     const given = problem(sizes);
     const expected = tensors.bits(forward(given).out);
     const ascending = Array.from({ length: given.rows }, (__, n) => n);
-    expect(tensors.bits(decode(given, ascending))).toEqual(expected); // one prompt: blocks
+    expectSameBits(tensors.bits(decode(given, ascending)), expected); // one prompt: blocks
     const width = sizes.heads * sizes.width;
     const backwards = tensors.bits(decode(given, ascending.toReversed())); // one row at a time
-    expect(ascending.flatMap((n) => [...backwards.slice((given.rows - 1 - n) * width, (given.rows - n) * width)])).toEqual([...expected]);
-    expect(tensors.bits(decode(given, ascending.slice(37)))).toEqual(expected.slice(37 * width)); // a prompt that goes on
+    for (const n of ascending) expectSameBits(backwards.slice((given.rows - 1 - n) * width, (given.rows - n) * width), expected.slice(n * width, (n + 1) * width));
+    expectSameBits(tensors.bits(decode(given, ascending.slice(37))), expected.slice(37 * width)); // a prompt that goes on
   });
 
   it('gives a row the same bits alone as among others, at any number of threads', () => {
     const given = problem(plain);
     const width = plain.heads * plain.width;
     const alone = tensors.bits(decode(given, [64]));
-    expect(tensors.bits(decode(given, [3, 64, 89])).slice(width, 2 * width)).toEqual(alone);
+    expectSameBits(tensors.bits(decode(given, [3, 64, 89])).slice(width, 2 * width), alone);
     const many = [3, 64, ...Array.from({ length: 20 }, (__, n) => n)]; // whole rows an item
-    expect(tensors.bits(decode(given, many)).slice(width, 2 * width)).toEqual(alone);
+    expectSameBits(tensors.bits(decode(given, many)).slice(width, 2 * width), alone);
     expectRepeatable(kernels, () => [tensors.bits(decode(given, [3, 64, 89]))], { across: 'threads' });
   });
 

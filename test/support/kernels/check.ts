@@ -28,6 +28,15 @@ export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<numbe
   expect.fail(`element ${worst} of ${expected.length} is ${actual[worst]}, expected ${expected[worst]} within ${allowed(worst)}`);
 }
 
+type Bits = Float32Array | Int32Array | Uint16Array;
+
+/** Fails at the first element whose bits differ: a printed difference of large arrays takes minutes. */
+export function expectSameBits(actual: Bits, expected: Bits): void {
+  expect(actual.length).toBe(expected.length);
+  const first = Array.from(expected).findIndex((value, index) => !Object.is(actual[index], value));
+  if (first >= 0) expect.fail(`element ${first} of ${expected.length} is ${actual[first]}, expected ${expected[first]}`);
+}
+
 /** |actual - expected| / |expected|, in the Euclidean norm. */
 export function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   let difference = 0;
@@ -85,7 +94,6 @@ export function codeOf(call: () => unknown): string {
   return 'none';
 }
 
-type Bits = Float32Array | Int32Array | Uint16Array;
 const REPETITIONS = 5;
 
 /**
