@@ -91,6 +91,19 @@ test('neighbours and their number do not change what a sequence draws', async ()
   expect(same).toBeGreaterThanOrEqual(rowsKeepBits ? prompts.length : prompts.length - 4);
 });
 
+test('prompts that begin alike, and waited or took over what slots held, draw what each draws alone', async () => {
+  const part = (length: number, seed: number): number[] => Array.from({ length }, (_, t) => (seed * 41 + t * 13) % 300);
+  const alike = Array.from({ length: 60 }, (_, index) => ({ ids_T: Int32Array.from([...part(21, 1), ...part(3 + (index % 5), 2 + (index % 15))]), sample: 7 * index }));
+  const stops = { ...free, stopIds: Array.from({ length: 20 }, (_, id) => 15 * id) };
+  let same = 0;
+  for (const { index, ids_T, logProbs_T } of await sample({ prompts: alike, sampling: stops })) {
+    const [alone] = await sample({ prompts: [alike[index]], sampling: stops });
+    same += Number(alone.ids_T.join() === ids_T.join());
+    if (rowsKeepBits) expect(logProbs_T).toEqual(alone.logProbs_T);
+  }
+  expect(same).toBeGreaterThanOrEqual(rowsKeepBits ? alike.length : alike.length - 6);
+});
+
 test('draws what the float64 oracle draws', async () => {
   const oracle = await ReferenceEngine.open(dir);
   const some = { prompts: prompts.slice(0, 24), sampling: { ...free, temperature: 0.8, topK: 20, topP: 0.9, maxTokens: 6 } };
