@@ -1,4 +1,4 @@
-import { CACHE_BLOCK, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
+import { CACHE_BLOCK, cacheLength, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
 import { ELEMENT_BYTES } from '../../engine/native/arena.js';
 import type { LanePlace } from './lane-caches.js';
 
@@ -12,21 +12,21 @@ export interface PrefixShape {
 }
 
 interface Prefix {
-  /** One a position, whole blocks of them. */
+  /** One a position. */
   readonly ids: Int32Array;
-  /** bf16 [2 layers, positions, W]: keys and values of each layer in turn. */
+  /** bf16 [2 layers, positions rounded up to whole blocks, W]: keys and values of each layer in turn. */
   readonly tensor: Tensor;
   readonly bytes: number;
 }
 
 /**
- * The keys and values of how prompts begin, in whole blocks of positions: whoever begins alike, the samples of one prompt and their scores, need not compute them
- * again. What was used longest ago goes first. Bits are those of computing them, since a row's depend on nothing beside it.
+ * The keys and values of how prompts begin: whoever begins alike, the samples of one prompt and their scores, need not compute them again. A beginning is known
+ * as a whole, and by every number of whole blocks of positions. What was used longest ago goes first. Bits are those of computing them, since a row's depend on nothing beside it.
  */
 export class PrefixCache {
   /** In order of use, by themselves. */
   private readonly prefixes = new Set<Prefix>();
-  /** Who holds a number of whole blocks, by their ids. */
+  /** Who holds a beginning that may be asked for, by its ids. */
   private readonly beginnings = new Map<string, Set<Prefix>>();
   private bytes = 0;
 
@@ -37,7 +37,7 @@ export class PrefixCache {
 
   /** Copies the longest known beginning of `ids_S`, of at most `most` positions, to the beginning of a lane. @returns how many positions it has. */
   restore(ids_S: Int32Array, most: number, place: LanePlace): number {
-    for (let positions = wholeBlocks(most); positions > 0; positions -= CACHE_BLOCK) {
+    for (let positions = most; positions > 0; positions = wholeBlocks(positions - 1)) {
       const [prefix] = this.beginnings.get(keyOf(ids_S, positions)) ?? [];
       if (!prefix) continue;
       this.prefixes.delete(prefix);
@@ -48,12 +48,11 @@ export class PrefixCache {
     return 0;
   }
 
-  /** Keeps the first `most` positions of a lane that holds them, rounded down to whole blocks, unless they are known or there is no room for them. */
-  keep(ids_S: Int32Array, most: number, place: LanePlace): void {
-    const positions = wholeBlocks(most);
-    const elements = 2 * this.shape.layers * positions * this.shape.width;
+  /** Keeps the first positions of a lane that holds them, a block or more, unless they are known or there is no room for them. */
+  keep(ids_S: Int32Array, positions: number, place: LanePlace): void {
+    const elements = 2 * this.shape.layers * cacheLength(positions) * this.shape.width;
     const bytes = elements * ELEMENT_BYTES.bf16;
-    if (positions === 0 || bytes > this.shape.mostBytes || this.beginnings.has(keyOf(ids_S, positions))) return;
+    if (positions < CACHE_BLOCK || bytes > this.shape.mostBytes || this.beginnings.has(keyOf(ids_S, positions))) return;
     this.makeRoom(bytes);
     const prefix = { ids: ids_S.slice(0, positions), bytes, tensor: this.kernels.alloc('bf16', [elements]) };
     this.prefixes.add(prefix);
@@ -85,10 +84,10 @@ export class PrefixCache {
   }
 
   private copy({ tensor, ids }: Prefix, { positions, place: { cache, slot }, direction }: Copy): void {
-    const elements = positions * this.shape.width;
+    const elements = cacheLength(positions) * this.shape.width;
     cache.layers.forEach(({ k, v }, layer) =>
       [k, v].forEach((lane, which) => {
-        const kept = this.kernels.view(tensor, (2 * layer + which) * ids.length * this.shape.width, [elements]);
+        const kept = this.kernels.view(tensor, (2 * layer + which) * cacheLength(ids.length) * this.shape.width, [elements]);
         const held = this.kernels.view(lane, cache.offsetOf(slot), [elements]);
         if (direction === 'to the lane') this.kernels.convert(kept, held);
         else this.kernels.convert(held, kept);
@@ -113,5 +112,6 @@ function keyOf(ids_S: Int32Array, positions: number): string {
 }
 
 function keysOf({ ids }: Prefix): string[] {
-  return Array.from({ length: ids.length / CACHE_BLOCK }, (_, block) => keyOf(ids, (block + 1) * CACHE_BLOCK));
+  const blocks = Array.from({ length: Math.floor(ids.length / CACHE_BLOCK) }, (_, block) => keyOf(ids, (block + 1) * CACHE_BLOCK));
+  return ids.length % CACHE_BLOCK === 0 ? blocks : [...blocks, keyOf(ids, ids.length)];
 }
