@@ -56,16 +56,26 @@ describe('prompts that begin alike', () => {
     expect(described(asking(ids([16, 1], [5, 2]), ids([16, 1], [5, 4])).admit(MOST))).toEqual([[0, 0, 0, 0]]);
   });
 
-  test('find what they want in a slot whose sequence has ended, until another one begins there', () => {
-    const slots = new Slots({ ...request(0), prompts: Array.from({ length: 34 }, (_, sample) => ({ ids_T: ids([sample < 2 ? 20 : 1, 1], [2, 2 + sample]), sample })) });
-    const begun = slots.admit(MOST);
-    expect(begun).toHaveLength(32);
-    const first = begun.find(({ running }) => running.index < 2)!.running;
-    slots.append(first, 9, -1);
-    const [next] = slots.admit(MOST);
-    expect([next.running.slot, next.running.index]).not.toEqual([first.slot, first.index]);
-    expect(next.positions).toBe(next.running.index < 2 ? 20 : 1);
-    expect(next.positions === 20 ? next.from : first.slot).toBe(first.slot);
+  describe('more of them than slots', () => {
+    const first = Array.from({ length: 32 }, (_, k) => ids([20, 1 + k], [1, 100]));
+    const asked = [...first, ids([20, 1], [1, 101]), ids([20, 2], [1, 101])];
+
+    test('find what they want in a slot whose sequence has ended', () => {
+      const slots = asking(...asked);
+      const begun = slots.admit(MOST);
+      expect(placed(begun)).toEqual(first.map((_, k) => [k, k]));
+      slots.append(begun[1].running, 9, -1);
+      slots.append(begun[0].running, 9, -1);
+      expect(described(slots.admit(MOST))).toEqual([[0, 32, 0, 20], [1, 33, 1, 20]]);
+    });
+
+    test('do not find it where another one begins before them', () => {
+      const slots = asking(...asked);
+      const begun = slots.admit(MOST);
+      slots.append(begun[1].running, 9, -1);
+      slots.append(begun[2].running, 9, -1);
+      expect(described(slots.admit(MOST))).toEqual([[1, 32, 0, 20], [2, 33, 0, 0]]);
+    });
   });
 
   test('count only what is to be run towards the most tokens of a step', () => {
