@@ -25,7 +25,8 @@ export async function hiddenStates(ops: Operations, core: PassCore, { rows_R, br
     mix: mixing(ops, core, { plan, cuSeqlens_S1: ops.input(cuSeqlens_S1) }),
     breathe,
   });
-  const picked_R = plan.shared ? rows_R.map((row) => plan.shared!.rowOf_N[row]) : rows_R;
+  const { shared } = plan;
+  const picked_R = shared ? rows_R.map((row) => shared.rowOf_N[row]) : rows_R;
   return ops.gather(hidden_UD, ops.input(picked_R), { rows, picked: picked_R.length, width: config.hiddenSize });
 }
 

@@ -1,7 +1,5 @@
-import type { HeadGeometry } from './operations.js';
-import { qkvColumns } from './operations.js';
-import type { PackedIds } from './packing.js';
-import { packedPositions } from './packing.js';
+import { qkvColumns, type HeadGeometry } from './operations.js';
+import { packedPositions, type PackedIds } from './packing.js';
 
 /** Sizes that say what a row takes. */
 interface RowShape extends HeadGeometry {
