@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
+
+const hasTileUnits = /^flags.*\bamx_bf16\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
 
 export default defineConfig({
   test: {
@@ -13,6 +16,8 @@ export default defineConfig({
       { extends: true, test: { name: 'here', globalSetup: ['./test/support/service-servers-setup.ts'], include: ['src/**/*.spec.ts', 'kernels/**/*.spec.ts', 'test/**/*.spec.ts'], exclude: ['test/chaos/**'] } },
       // The kernels once more as on a host without AVX-512 and bf16 instructions.
       { extends: true, test: { name: 'avx2', include: ['kernels/**/*.spec.ts'], env: { DNNL_MAX_CPU_ISA: 'AVX2' } } },
+      // And, where the CPU has tile units, as on a host with AVX-512 bf16 alone.
+      ...(hasTileUnits ? [{ extends: true as const, test: { name: 'avx512', include: ['kernels/**/*.spec.ts'], env: { DNNL_MAX_CPU_ISA: 'AVX512_CORE_BF16' } } }] : []),
     ],
   },
 });

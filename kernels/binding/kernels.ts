@@ -51,7 +51,7 @@ export interface Kernels {
   setThreads(threads: number): void;
   /** Threads, instruction set and library versions on which bits depend, for example `threads=2 isa=avx512_core_bf16 onednn=2.6.3 …`. */
   buildInfo(): string;
-  /** Whether the bits of a row that goes through products depend on that row alone: not so on CPUs without bf16 instructions, nor on those with tile units. */
+  /** Whether the bits of a row that goes through products depend on that row alone: not so on CPUs without bf16 instructions. */
   rowsKeepBits(): boolean;
 
   /** out_ND f32 = weight_VD[tokens_N] (bf16). */

@@ -1,7 +1,7 @@
 // gemm.h -- matrix products on row-major memory with leading dimensions, multithreaded.
 //   C[m,n] (+)= sum_k A[m,k] B[k,n], with A and B given as stored or transposed. Accumulation in float32. Same shape, same threads: same bits.
-//   Which code multiplies depends on the shape and the CPU's instructions alone: with AVX-512 bf16 our own (panel_gemm.h), whose bits for a row depend on
-//   that row alone and on no thread count; with tile units (AMX) oneDNN from 16 rows on; without bf16 instructions oneDNN on operands widened to float32.
+//   Which code multiplies depends on the CPU's instructions alone: with tile units our own (amx_gemm.h), with AVX-512 bf16 our own (panel_gemm.h), both with
+//   bits for a row that depend on that row alone and on no thread count; without bf16 instructions oneDNN on operands widened to float32 (widened_gemm.h).
 #pragma once
 #include <cstdint>
 #include "core/bf16.h"

@@ -3,9 +3,7 @@
 #ifdef __AVX512BF16__
 
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
-#include "core/lanes.h"
+#include "core/deep_product.h"
 #include "core/panel_pack.h"
 #include "core/panel_tile.h"
 #include "core/parallel.h"
@@ -14,43 +12,16 @@ namespace limbeck {
 
 namespace {
 
-constexpr int64_t k_block = 4096;                      // a panel of 48 columns then takes 384 KiB, which leaves room in a second-level cache
 constexpr int64_t packed_bytes = int64_t{8} << 20;    // of B at a time, which the cores share
 constexpr int64_t straight_bytes = int64_t{8} << 20;  // of A at a time, where it has to be turned
 constexpr int64_t near_bytes = 384 << 10;             // of A a task: they stay near while the panels pass
 constexpr int64_t turned_rows = 64;
-constexpr int64_t summed_rows = 1024;  // of float32 sums kept while a bf16 product runs over several blocks of k
 constexpr int64_t tasks_a_thread = 16;
 constexpr int64_t direct_tasks_a_thread = 3;
 constexpr int64_t packed_tasks_a_thread = 4;
 
 int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
 int64_t round_up(int64_t count, int64_t step) { return blocks_of(count, step) * step; }
-
-// Aligned memory that grows to the largest request and stays.
-class Scratch {
- public:
-  void* at_least(int64_t bytes) {
-    if (bytes > bytes_) {
-      memory_.reset(std::aligned_alloc(64, static_cast<size_t>(round_up(bytes, 64))));
-      bytes_ = memory_ ? bytes : 0;
-    }
-    return memory_.get();
-  }
-
- private:
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<void, Free> memory_;
-  int64_t bytes_ = 0;
-};
-
-Status no_memory(int64_t bytes) { return refuse(Code::out_of_memory, "no memory for " + std::to_string(bytes) + " bytes of a product's panels"); }
-
-struct Part {
-  int64_t begin, size;
-};
 
 // Where the panels of one block of k lie in B packed whole.
 struct PackedPanels {
@@ -61,6 +32,8 @@ struct PackedPanels {
 
 class PanelProduct {
  public:
+  static constexpr int64_t k_block = 4096;  // a panel of 48 columns then takes 384 KiB, which leaves room in a second-level cache
+
   PanelProduct(const GemmShape& shape, const bf16* a, const bf16* b) : shape_(shape), a_(a), b_(b) {}
   // B lies packed whole; A as stored.
   PanelProduct(const GemmShape& shape, const bf16* a, PackedColumns b) : shape_(shape), a_(a), b_(nullptr), whole_(b.data) {}
@@ -81,6 +54,19 @@ class PanelProduct {
     return straight_ ? fine() : no_memory(straight_rows_ * straight_leading_ * 2);
   }
 
+  void add_block(Part rows, Part depth, Into into, float* c, int64_t ldc) const {
+    run(rows, depth, [&](const PanelRows& a, int64_t row, const auto& columns, int64_t column) {
+      panel_tiles(a, columns, into, c + (row - rows.begin) * ldc + column, ldc);
+    });
+  }
+
+  void add_block(Part rows, Part depth, Into, bf16* c, int64_t ldc) const {
+    run(rows, depth, [&](const PanelRows& a, int64_t row, const auto& columns, int64_t column) {
+      panel_tiles(a, columns, c + (row - rows.begin) * ldc + column, ldc);
+    });
+  }
+
+ private:
   // Calls tile(rows of A, row, columns of B, first column) over C[rows, all] for one block of k.
   template <typename Tile>
   void run(Part rows, Part depth, const Tile& tile) const {
@@ -93,7 +79,6 @@ class PanelProduct {
     }
   }
 
- private:
   bool is_direct() const { return shape_.m <= most_direct_rows && shape_.a == Layout::normal && shape_.b == Layout::transposed; }
 
   template <typename Tile>
@@ -174,64 +159,10 @@ class PanelProduct {
   int64_t straight_leading_ = 0, straight_rows_ = 0;
 };
 
-template <typename Body>  // body(Part)
-void each_part(int64_t count, int64_t block, const Body& body) {
-  for (int64_t begin = 0; begin < count; begin += block) body(Part{begin, std::min(block, count - begin)});
-}
-
-struct Sums {
-  float* data;
-  int64_t leading;
-};
-
-void add_block(const PanelProduct& product, Part rows, Part depth, PanelInto into, Sums sums) {
-  product.run(rows, depth, [&](const PanelRows& a, int64_t row, const auto& columns, int64_t column) {
-    panel_tiles(a, columns, into, sums.data + (row - rows.begin) * sums.leading + column, sums.leading);
-  });
-}
-
-void round_rows(const Sums& sums, int64_t rows, const GemmShape& shape, bf16* c) {
-  parallel_blocks(rows, tile_rows, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const float* from = sums.data + row * sums.leading;
-      bf16* to = c + row * shape.ldc;
-      for_lanes(shape.n, [&](int64_t column, int64_t count) { store_first(to + column, count, load_first(from + column, count)); });
-    }
-  });
-}
-
-Status multiply(PanelProduct& product, const GemmShape& shape, float* c) {
-  LIMBECK_TRY(product.prepare());
-  each_part(shape.k, k_block, [&](Part depth) {
-    const PanelInto into = shape.accumulate || depth.begin > 0 ? PanelInto::add : PanelInto::overwrite;
-    add_block(product, {0, shape.m}, depth, into, {c, shape.ldc});
-  });
-  return fine();
-}
-
-Status multiply(PanelProduct& product, const GemmShape& shape, bf16* c) {
-  static Scratch scratch;
-  LIMBECK_TRY(product.prepare());
-  if (shape.k <= k_block) {
-    product.run({0, shape.m}, {0, shape.k}, [&](const PanelRows& rows, int64_t row, const auto& columns, int64_t column) {
-      panel_tiles(rows, columns, c + row * shape.ldc + column, shape.ldc);
-    });
-    return fine();
-  }
-  const int64_t bytes = std::min(summed_rows, shape.m) * shape.n * static_cast<int64_t>(sizeof(float));
-  const Sums sums{static_cast<float*>(scratch.at_least(bytes)), shape.n};
-  if (!sums.data) return no_memory(bytes);
-  each_part(shape.m, summed_rows, [&](Part rows) {
-    each_part(shape.k, k_block, [&](Part depth) { add_block(product, rows, depth, depth.begin > 0 ? PanelInto::add : PanelInto::overwrite, sums); });
-    round_rows(sums, rows.size, shape, c + rows.begin * shape.ldc);
-  });
-  return fine();
-}
-
 template <typename B, typename C>
 Status product_of(const GemmShape& shape, const bf16* a, B b, C* c) {
   PanelProduct product(shape, a, b);
-  return multiply(product, shape, c);
+  return multiply_deep(product, shape, c);
 }
 
 }  // namespace
@@ -244,7 +175,7 @@ Status panel_gemm(const GemmShape& shape, const bf16* a, PackedColumns b, bf16* 
 int64_t packed_columns_elements(int64_t n, int64_t k) { return round_up(n, panel_columns) * 2 * panel_pairs(k); }
 
 void pack_columns(const bf16* b, int64_t ldb, int64_t n, int64_t k, bf16* to) {
-  each_part(k, k_block, [&](Part depth) {
+  each_part(k, PanelProduct::k_block, [&](Part depth) {
     const PackedPanels all(n, depth.begin, depth.size);
     parallel_for(all.count, [&](int64_t panel) {
       const int64_t column = panel * panel_columns;

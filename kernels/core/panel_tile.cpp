@@ -232,17 +232,17 @@ void multiply(const PanelRows& a, const StoredColumns& b, const Target& target) 
 }  // namespace
 
 template <typename Columns>
-void panel_tiles(const PanelRows& a, const Columns& b, PanelInto into, float* c, int64_t ldc) {
-  if (into == PanelInto::add) multiply(a, b, AddFloats{c, ldc});
+void panel_tiles(const PanelRows& a, const Columns& b, Into into, float* c, int64_t ldc) {
+  if (into == Into::add) multiply(a, b, AddFloats{c, ldc});
   else multiply(a, b, StoreFloats{c, ldc});
 }
 
 template <typename Columns>
 void panel_tiles(const PanelRows& a, const Columns& b, bf16* c, int64_t ldc) { multiply(a, b, StoreBf16{c, ldc}); }
 
-template void panel_tiles(const PanelRows&, const Panel&, PanelInto, float*, int64_t);
+template void panel_tiles(const PanelRows&, const Panel&, Into, float*, int64_t);
 template void panel_tiles(const PanelRows&, const Panel&, bf16*, int64_t);
-template void panel_tiles(const PanelRows&, const StoredColumns&, PanelInto, float*, int64_t);
+template void panel_tiles(const PanelRows&, const StoredColumns&, Into, float*, int64_t);
 template void panel_tiles(const PanelRows&, const StoredColumns&, bf16*, int64_t);
 
 }  // namespace limbeck

@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 #include "core/bf16.h"
+#include "core/tile_gemm.h"
 
 namespace limbeck {
 
@@ -36,13 +37,11 @@ struct StoredColumns {
   int64_t leading;  // elements between columns
 };
 
-enum class PanelInto { overwrite, add };
-
 // C[i, j] = or += sum_k rows[i, k] columns[k, j], with `ldc` elements between rows of C; into bf16 rounded once and overwritten. Columns is Panel, or
 // StoredColumns for at most most_direct_rows rows: the same bits.
 constexpr int64_t most_direct_rows = 64;
 template <typename Columns>
-void panel_tiles(const PanelRows&, const Columns&, PanelInto, float* c, int64_t ldc);
+void panel_tiles(const PanelRows&, const Columns&, Into, float* c, int64_t ldc);
 template <typename Columns>
 void panel_tiles(const PanelRows&, const Columns&, bf16* c, int64_t ldc);
 

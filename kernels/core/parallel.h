@@ -17,6 +17,9 @@ inline void set_thread_count(int threads) {
   omp_set_num_threads(threads);
 }
 
+// Which of the threads runs this: 0 to thread_count() - 1, inside parallel_for.
+inline int thread_index() { return omp_get_thread_num(); }
+
 // Calls body(index) once for every index in [0, count), each on one thread. Bodies must write disjoint memory; sums across indices belong in a
 // buffer of one slot an index, added afterwards in index order. `dynamic` schedules uneven bodies as threads come free, which cannot change results.
 // Bodies must not throw (allocate outside) and must not call gemm. In a rehearsal nothing runs.
