@@ -3,6 +3,8 @@
 #include <immintrin.h>
 #include <algorithm>
 #include <cstring>
+#include "core/amx_tile.h"
+#include "core/build_info.h"
 
 namespace limbeck {
 
@@ -66,11 +68,22 @@ void tile_product(const ProductShape& shape, const bf16* a, const bf16* b, float
   }
 }
 
+void unit_product(const ProductShape& shape, const bf16* a, const bf16* b, float* c) {
+  if (!has_tile_products()) return tile_product(shape, a, b, c);
+  const int64_t m = shape.m / amx::tile_rows * amx::tile_rows, k = shape.k / amx::step_values * amx::step_values;
+  if (m > 0 && k > 0) amx::small_product({m, shape.n, k, shape.lda, shape.ldb, shape.ldc, shape.into}, a, b, c);
+  const Into then = k > 0 ? Into::add : shape.into;
+  if (k < shape.k || k == 0) tile_product({m, shape.n, shape.k - k, shape.lda, shape.ldb, shape.ldc, then}, a + k, b + k * shape.ldb, c);
+  tile_product({shape.m - m, shape.n, shape.k, shape.lda, shape.ldb, shape.ldc, shape.into}, a + m * shape.lda, b, c + m * shape.ldc);
+}
+
 #else
 
 void tile_product(const ProductShape& shape, const float* a, const float* b, float* c) {
   tile_gemm({shape.m, shape.n, shape.k, shape.lda, 1, shape.ldb, shape.ldc, shape.into}, a, b, c);
 }
+
+void unit_product(const ProductShape& shape, const float* a, const float* b, float* c) { tile_product(shape, a, b, c); }
 
 #endif
 

@@ -26,6 +26,10 @@ struct ProductShape {
 
 void tile_product(const ProductShape&, const TileElement* a, const TileElement* b, float* c);  // no aliasing
 
+// The same, by tile units where the CPU has them. How an element is summed then depends on its place, too: whole tiles and what is left are summed apart.
+constexpr int64_t unit_depth = 32;  // of k: whole steps are what tile units take
+void unit_product(const ProductShape&, const TileElement* a, const TileElement* b, float* c);
+
 constexpr int64_t tile_chunk = tile_depth * Lanes::width;  // terms of sums that one instruction adds
 
 // sum += row x other over `tile_chunk` terms, spread over the lanes.
@@ -49,6 +53,36 @@ inline void store_tile_rows(const Lanes (&rows)[tile_depth], TileElement* to, in
 #else
   store(to + 0 * stride, rows[0]);
   if (packed) store(packed, rows[0]);
+#endif
+}
+
+#ifdef __AVX512BF16__
+
+inline __m512 widened(__m256i narrow) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16)); }
+
+// Two vectors one behind the other, twice: rounded, and what rounding left of them.
+inline void split_row(const Lanes& low, const Lanes& high, bf16* rounded, bf16* rest) {
+  const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high.part[0], low.part[0]);
+  _mm512_storeu_si512(rounded, both);
+  _mm512_storeu_si512(rest, (__m512i)_mm512_cvtne2ps_pbh(_mm512_sub_ps(high.part[0], widened(_mm512_extracti64x4_epi64(both, 1))), _mm512_sub_ps(low.part[0], widened(_mm512_castsi512_si256(both)))));
+}
+
+#endif
+
+// Stores `tile_depth` consecutive rows of sixteen values in their place in operand B, twice: rounded, and what rounding left of them.
+inline void split_tile_rows(const Lanes (&rows)[tile_depth], TileElement* packed, TileElement* rest) {
+#ifdef __AVX512BF16__
+  const auto joined = [](__m512 low, __m512 high) {
+    const __m512i alternate = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(alternate, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+  };
+  const __m512 low = rows[0].part[0], high = rows[1].part[0];
+  const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+  _mm512_storeu_si512(packed, joined(low, high));
+  _mm512_storeu_si512(rest, joined(_mm512_sub_ps(low, widened(_mm512_castsi512_si256(both))), _mm512_sub_ps(high, widened(_mm512_extracti64x4_epi64(both, 1)))));
+#else
+  store(packed, rows[0]);
+  store(rest, splat(0));
 #endif
 }
 

@@ -6,7 +6,8 @@
 //   Backward, with delta_i = out_i . dout_i (Dao et al. 2022, algorithm 4):
 //     dv_j = sum_i p_ij dout_i      ds_ij = p_ij (dout_i . v_j - delta_i) / sqrt(K)      dq_i = sum_j ds_ij k_j      dk_j = sum_i ds_ij q_i
 //   dk and dv are summed over the group's query heads. Arithmetic is float32 and results are rounded once at the end; the backward rounds p and
-//   ds to bf16 on CPUs that multiply bf16, as flash attention does (relative L2 of the gradient 2.9e-3 instead of 2.3e-3).
+//   ds to bf16 on CPUs that multiply bf16, as flash attention does (relative L2 of the gradient 2.9e-3 instead of 2.3e-3). Tile units multiply v by p as the
+//   sum of two bf16, which is off by 2^-17.
 //   Bits depend neither on the number of threads nor on what else lies in the batch.
 #pragma once
 #include <cstdint>

@@ -158,16 +158,16 @@ class SequenceBackward {
     const QueryOperands q = at(queries);
     const int64_t columns = head_.query_columns(queries);
     const int64_t rows = (keys.count() + tile_depth - 1) / tile_depth * tile_depth;
-    tile_product({rows, columns, head_.depth, head_.padded, columns, columns}, t_.k, q.q_across, t_.scores);
-    tile_product({rows, columns, head_.depth, head_.padded, columns, columns}, t_.v, q.dout_across, t_.dp);
+    unit_product({rows, columns, head_.depth, head_.padded, columns, columns}, t_.k, q.q_across, t_.scores);
+    unit_product({rows, columns, head_.depth, head_.padded, columns, columns}, t_.v, q.dout_across, t_.dp);
     const bool is_diagonal = keys.begin + rows > queries.begin + 1;
     for (int64_t column = 0; column < columns; column += Lanes::width) {
       if (is_diagonal) differentiate_lanes<true>(keys, q, {rows, columns, column});
       else differentiate_lanes<false>(keys, q, {rows, columns, column});
     }
-    tile_product({keys.count(), head_.padded, columns, columns, head_.padded, head_.padded, Into::add}, t_.p, q.dout_along, t_.dv);
-    tile_product({keys.count(), head_.padded, columns, columns, head_.padded, head_.padded, Into::add}, t_.ds, q.q_along, t_.dk);
-    tile_product({head_.width, columns, rows, key_block, columns, columns, Into::add}, t_.k_turned, t_.ds_along, q.dq);
+    unit_product({keys.count(), head_.padded, columns, columns, head_.padded, head_.padded, Into::add}, t_.p, q.dout_along, t_.dv);
+    unit_product({keys.count(), head_.padded, columns, columns, head_.padded, head_.padded, Into::add}, t_.ds, q.q_along, t_.dk);
+    unit_product({head_.width, columns, rows, key_block, columns, columns, Into::add}, t_.k_turned, t_.ds_along, q.dq);
   }
 
   struct Place {

@@ -1,6 +1,6 @@
 // attention_block.cpu.cpp -- walks the keys up to the block's diagonal with a running softmax (Milakov & Gimelshein 2018), so the group's heads share each
 //   block of keys and values. Scores are exact products of bf16; the probabilities and values of the second product stay float32, because rounding
-//   probabilities to bf16 costs more accuracy than all else here together.
+//   probabilities to bf16 costs more accuracy than all else here together. Tile units, which multiply bf16 alone, take a probability as the sum of two.
 #include "ops/attention_block.h"
 
 #include <algorithm>
@@ -15,9 +15,10 @@ namespace {
 // Each part a whole number of cache lines.
 struct BlockScratch {
   float *scores, *out, *v, *largest, *sum, *position;
-  TileElement *q_rows, *q, *k;
+  TileElement *q_rows, *q, *k, *v_turned, *p, *p_rest;
+  bf16* v_rows;
   static int64_t floats(const HeadLayout& head) { return head.most_queries() * (key_block + head.padded + 3) + key_block * head.padded; }
-  static int64_t elements(const HeadLayout& head) { return (2 * head.most_queries() + key_block) * head.padded; }
+  static int64_t elements(const HeadLayout& head) { return (2 * head.most_queries() + 3 * key_block) * head.padded + 2 * head.most_queries() * key_block; }
   static int64_t bytes(const HeadLayout& head) { return floats(head) * sizeof(float) + elements(head) * sizeof(TileElement); }
   BlockScratch(const HeadLayout& head, char* memory) {
     scores = reinterpret_cast<float*>(memory);
@@ -29,6 +30,10 @@ struct BlockScratch {
     q_rows = reinterpret_cast<TileElement*>(position + head.most_queries());
     q = q_rows + head.most_queries() * head.padded;
     k = q + head.most_queries() * head.padded;
+    v_turned = k + key_block * head.padded;
+    p = v_turned + key_block * head.padded;
+    p_rest = p + head.most_queries() * key_block;
+    v_rows = reinterpret_cast<bf16*>(p_rest + head.most_queries() * key_block);
   }
 };
 
@@ -56,6 +61,7 @@ class BlockForward {
   int64_t position_of(int64_t column) const { return queries_.begin + column % (columns_ / head_.group); }
 
   void attend_to(const Range& keys) {
+    if (head_.by_units) return attend_by_units(keys);
     if (block_.keys.are_cached) {
       copy_chunks(keys);
     } else {
@@ -67,13 +73,49 @@ class BlockForward {
     tile_gemm({head_.width, columns_, keys.count(), 1, head_.padded, columns_, columns_, Into::add}, t_.v, t_.scores, t_.out);
   }
 
-  void copy_chunks(const Range& keys) {
-    for (int64_t begin = keys.begin; begin < keys.end; begin += cache_block) {
-      const int64_t chunk = begin / cache_block;
-      const int64_t row = (begin - keys.begin) * head_.padded;
-      head_.copy_chunk(block_.keys.k.at + chunk * block_.keys.k.stride, t_.k + row);
-      head_.widen_rows({block_.keys.v.at + chunk * block_.keys.v.stride, head_.width}, {0, 0, std::min(cache_block, keys.end - begin)}, t_.v + row);
+  // Keys are rounded up to whole steps; what stands behind them gets no probability.
+  void attend_by_units(const Range& keys) {
+    const int64_t rows = (keys.count() + unit_depth - 1) / unit_depth * unit_depth;
+    if (block_.keys.are_cached) {
+      each_chunk(keys, [&](int64_t chunk, int64_t row) {
+        head_.copy_chunk(block_.keys.k.at + chunk * block_.keys.k.stride, t_.k + row);
+        std::copy_n(block_.keys.v.at + chunk * block_.keys.v.stride, cache_block * head_.width, t_.v_rows + row);
+      });
+      head_.turn_rows({t_.v_rows, head_.width}, {0, 0, keys.count()}, t_.v_turned);
+    } else {
+      head_.copy_rows(block_.keys.k, keys, rows, t_.k);
+      head_.turn_rows(block_.keys.v, keys, t_.v_turned);
     }
+    unit_product({rows, columns_, head_.depth, head_.padded, columns_, columns_}, t_.k, t_.q, t_.scores);
+    for (int64_t column = 0; column < columns_; column += Lanes::width) {
+      soften_lanes(keys, column);
+      split_lanes(keys.count(), rows, column);
+    }
+    const ProductShape onto{head_.width, columns_, rows, key_block, columns_, columns_, Into::add};
+    unit_product(onto, t_.v_turned, t_.p, t_.out);
+    unit_product(onto, t_.v_turned, t_.p_rest, t_.out);
+  }
+
+  void split_lanes(int64_t count, int64_t rows, int64_t column) {
+    for (int64_t j = 0; j < rows; j += tile_depth) {
+      Lanes p[tile_depth];
+      for (int64_t i = 0; i < tile_depth; ++i) p[i] = j + i < count ? load(t_.scores + (j + i) * columns_ + column) : splat(0);
+      const int64_t at = j * columns_ + column * tile_depth;
+      split_tile_rows(p, t_.p + at, t_.p_rest + at);
+    }
+  }
+
+  void copy_chunks(const Range& keys) {
+    each_chunk(keys, [&](int64_t chunk, int64_t row) {
+      head_.copy_chunk(block_.keys.k.at + chunk * block_.keys.k.stride, t_.k + row);
+      head_.widen_rows({block_.keys.v.at + chunk * block_.keys.v.stride, head_.width}, {0, 0, std::min(cache_block, keys.end - chunk * cache_block)}, t_.v + row);
+    });
+  }
+
+  // Calls body(chunk of the cache, where its first row stands among padded rows).
+  template <typename Body>
+  void each_chunk(const Range& keys, const Body& body) const {
+    for (int64_t begin = keys.begin; begin < keys.end; begin += cache_block) body(begin / cache_block, (begin - keys.begin) * head_.padded);
   }
 
   // Turns sixteen columns of scores into exp(score - largest), with 0 for keys behind the query, and rescales what the columns have summed so far.

@@ -4,8 +4,13 @@
 
 #include <immintrin.h>
 #include <algorithm>
+#include "core/amx_rows.h"
 #include "core/lanes.h"
 #include "core/pair_lanes.h"
+#include "core/tile_product.h"
+#ifdef __AMX_BF16__
+#include "core/pair_square.h"
+#endif
 
 namespace limbeck::cpu {
 
@@ -27,13 +32,13 @@ struct Chunks {
 struct RowScratch {
   float *out, *scores, *largest, *sum;
   TileElement* q;
-  bf16* v;
+  bf16 *v, *weights, *rest;
   int64_t columns;  // K rounded up to whole pairs of lanes, of out and v
   static int64_t columns_of(const HeadLayout& head) { return (head.width + pairs_width - 1) / pairs_width * pairs_width; }
   static int64_t members(const HeadLayout& head) { return round_to_lanes(head.heads); }
   static int64_t floats(const HeadLayout& head) { return head.heads * (columns_of(head) + key_block) + 2 * members(head); }
   static int64_t bytes(const HeadLayout& head) {
-    return floats(head) * sizeof(float) + head.heads * head.padded * sizeof(TileElement) + key_block * columns_of(head) * sizeof(bf16);
+    return floats(head) * sizeof(float) + head.heads * head.padded * sizeof(TileElement) + key_block * (columns_of(head) + 2 * round_to_lanes(head.group)) * sizeof(bf16);
   }
   RowScratch(const HeadLayout& head, char* memory) : columns(columns_of(head)) {
     out = reinterpret_cast<float*>(memory);
@@ -42,6 +47,8 @@ struct RowScratch {
     sum = largest + members(head);
     q = reinterpret_cast<TileElement*>(sum + members(head));
     v = reinterpret_cast<bf16*>(q + head.heads * head.padded);
+    weights = v + key_block * columns;
+    rest = weights + key_block * round_to_lanes(head.group);
   }
 };
 
@@ -134,6 +141,54 @@ void mix_members(int64_t count, int64_t pairs, const float* weights, const Value
   pick_pairs<members, most_pairs>(pairs, weights, values, padded, out);
 }
 
+#ifdef __AMX_BF16__
+
+// scores[group, 16 groups] = q . k, in rows of key_block.
+void weigh_by_units(const HeadLayout& head, const Keys& keys, int64_t groups, const bf16* q, float* scores) {
+  for (int64_t g = 0; g < groups; ++g) {
+    for (int64_t line = 0; line < keys.pairs; ++line) keys.ahead.fetch(g, line);
+  }
+  amx::weigh_columns({q, head.padded, head.width, keys.k.at, keys.k.step, groups, key_block}, scores);
+}
+
+// Sixteen keys of a chunk side by side with nothing but zeros behind the last: tiles of pairs of keys.
+void pair_keys(const bf16* chunk, int64_t count, int64_t width, bf16* tiles) {
+  for (int64_t j = 0; j < cache_block; j += 2) {
+    const bf16* row = chunk + j * width;
+    for (int64_t d = 0; d < width; d += square_columns) {
+      const __m512i pairs = j < count ? join_rows(row + d, j + 1 < count ? row + width + d : nullptr, square_columns) : _mm512_setzero_si512();
+      _mm512_store_si512(tiles + (d * square_pairs + j / 2 * square_columns) * 2, pairs);
+    }
+  }
+}
+
+// out[group, width] += weights . v
+void mix_by_units(const HeadLayout& head, const Values& values, const RowScratch& t, const float* weights, float* out) {
+  const int64_t padded = round_to_lanes(values.count), steps = (values.count + unit_depth - 1) / unit_depth;
+  for (int64_t member = 0; member < head.group; ++member) {
+    for (int64_t j = 0; j < steps * unit_depth; j += unit_depth) {
+      const float* from = weights + member * key_block + j;
+      split_row(load(from), j + Lanes::width < padded ? load(from + Lanes::width) : splat(0), t.weights + member * key_block + j, t.rest + member * key_block + j);
+    }
+  }
+  const int64_t chunks_a_step = unit_depth / cache_block, step_elements = unit_depth * head.width;
+  for (int64_t chunk = 0; chunk < steps * chunks_a_step; ++chunk) {
+    const int64_t count = std::max<int64_t>(0, values.count - chunk * cache_block);
+    if (count > 0) {
+      for (int64_t line = 0; line < values.lines * cache_block; ++line) values.ahead.fetch(chunk, line);
+    }
+    pair_keys(values.v.at + chunk * values.v.step, count, head.width, t.v + chunk / chunks_a_step * step_elements + chunk % chunks_a_step * cache_block * square_columns);
+  }
+  amx::mix_values({t.weights, t.rest, steps}, t.v, head.width, out, t.columns);
+}
+
+#else
+
+void weigh_by_units(const HeadLayout&, const Keys&, int64_t, const TileElement*, float*) {}
+void mix_by_units(const HeadLayout&, const Values&, const RowScratch&, const float*, float*) {}
+
+#endif
+
 class RowForward {
  public:
   RowForward(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, const RowScratch& scratch)
@@ -187,6 +242,7 @@ class RowForward {
   void weigh(const Unit& unit, int64_t count, int64_t first) {
     const Keys keys{chunks(io_.k_cache, unit), chunks(io_.v_cache, unit), head_.width / 2};
     const int64_t groups = round_to_lanes(count) / Lanes::width;
+    if (head_.by_units) return weigh_by_units(head_, keys, groups, t_.q + first * head_.padded, t_.scores + first * key_block);
     for (int64_t member = 0; member < head_.group; member += most_members) {
       weigh_members<most_members>(head_.group - member, groups, t_.q + (first + member) * head_.padded, head_.padded, keys, t_.scores + (first + member) * key_block);
     }
@@ -218,6 +274,7 @@ class RowForward {
 
   void mix(const Unit& unit, int64_t count, int64_t first) {
     Values values{chunks(io_.v_cache, unit), chunks(io_.k_cache, after(unit)), count, head_.width, (head_.width + values_a_line - 1) / values_a_line};
+    if (head_.by_units) return mix_by_units(head_, values, t_, t_.scores + first * key_block, t_.out + first * t_.columns);
     if (head_.width % pairs_width != 0) pad_values(values);
     for (int64_t member = 0; member < head_.group; member += most_members) {
       const float* weights = t_.scores + (first + member) * key_block;
@@ -252,7 +309,13 @@ class RowForward {
       for (int64_t d = 0; d < head_.width; d += pairs_width) {
         const float* from = t_.out + member * t_.columns + d;
         bf16 pairs[pairs_width];
-        store_pairs(pairs, load(from) * inverse, load(from + Lanes::width) * inverse);
+        const Lanes first = load(from) * inverse, second = load(from + Lanes::width) * inverse;
+        if (head_.by_units) {
+          store_bf16(pairs, first);
+          store_bf16(pairs + Lanes::width, second);
+        } else {
+          store_pairs(pairs, first, second);
+        }
         std::copy(pairs, pairs + std::min(pairs_width, head_.width - d), out + member * head_.width + d);
       }
     }
@@ -270,7 +333,15 @@ class RowForward {
 int64_t attention_row_bytes(const HeadLayout& head) { return RowScratch::bytes(head); }
 
 void attend_rows(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, char* scratch) {
-  RowForward(head, cache, io, rows, RowScratch(head, scratch)).run();
+  const RowScratch memory(head, scratch);
+  RowForward forward(head, cache, io, rows, memory);
+#ifdef __AMX_BF16__
+  if (head.by_units) {
+    const amx::RowSession session(head.group);
+    return forward.run();
+  }
+#endif
+  forward.run();
 }
 
 }  // namespace limbeck::cpu

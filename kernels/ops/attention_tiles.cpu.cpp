@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include "core/amx_rows.h"
+#include "core/build_info.h"
 #include "core/lanes.h"
+#include "core/panel_pack.h"
 #include "core/transpose.h"
 #include "ops/kv_cache.h"
 
@@ -30,7 +33,8 @@ HeadLayout::HeadLayout(const HeadShape& shape)
       group(shape.Hq / shape.Hkv),
       columns((shape.Hq + 2 * shape.Hkv) * shape.K),
       outputs(shape.Hq * shape.K),
-      scale(1.0f / std::sqrt(static_cast<float>(shape.K))) {}
+      scale(1.0f / std::sqrt(static_cast<float>(shape.K))),
+      by_units(has_tile_products() && shape.K % unit_depth == 0 && group <= amx::most_rows) {}
 
 Status check_heads(const HeadShape& shape) {
   if (shape.Hq >= 1 && shape.Hkv >= 1 && shape.K >= 1 && shape.Hq % shape.Hkv == 0) return fine();
@@ -71,8 +75,25 @@ void HeadLayout::copy_rows(const HeadRows& source, const Range& range, int64_t r
   std::fill(to, to + (rows - range.count()) * padded, TileElement{});
 }
 
+void HeadLayout::turn_rows(const HeadRows& source, const Range& range, TileElement* to) const {
+  const bf16* from = source.at + range.begin * source.stride;
+#ifdef __AVX512BF16__
+  straighten(from, source.stride, range.count(), width, to, key_block);
+#else
+  for (int64_t d = 0; d < width; ++d) {
+    for (int64_t j = 0; j < range.count(); ++j) to[d * key_block + j] = to_float(from[j * source.stride + d]);
+    std::fill(to + d * key_block + range.count(), to + (d + 1) * key_block, TileElement{});
+  }
+#endif
+}
+
 void HeadLayout::copy_chunk(const bf16* chunk, TileElement* to) const {
-  for (int64_t d = 0; d < width; d += 2) {
+  if constexpr (sizeof(TileElement) == sizeof(bf16)) {
+    constexpr int64_t words = transpose_extent;
+    for (int64_t word = 0; word + words <= width / 2; word += words) transpose_words(chunk + word * 2 * cache_block, cache_block, words, to + 2 * word, padded / 2);
+  }
+  const int64_t turned = sizeof(TileElement) == sizeof(bf16) ? width / (2 * transpose_extent) * (2 * transpose_extent) : 0;
+  for (int64_t d = turned; d < width; d += 2) {
     for (int64_t position = 0; position < cache_block; ++position) copy_head(chunk + d * cache_block + 2 * position, 2, to + position * padded + d);
   }
 }

@@ -39,6 +39,7 @@ struct HeadLayout {
   int64_t columns;  // C, of a fused row
   int64_t outputs;  // Hq K, of an output row
   float scale;      // 1 / sqrt(K)
+  bool by_units;    // products take tile units: the CPU has them, and whole steps of them fill the width and a group its rows
   int64_t q(int64_t kv_head) const { return kv_head * group * width; }  // the group's first query head, in a fused row and in an output row
   int64_t k(int64_t kv_head) const { return (heads + kv_head) * width; }
   int64_t v(int64_t kv_head) const { return (heads + kv_heads + kv_head) * width; }
@@ -47,6 +48,8 @@ struct HeadLayout {
 
   // rows_[count, padded] = the head at the range's positions; zeros behind its width, and rows of zeros up to `rows`.
   void copy_rows(const HeadRows&, const Range&, int64_t rows, TileElement* to) const;
+  // to[width, key_block] = the head at the range's positions, turned; zeros behind them up to whole steps of units. Both sizes rounded up must fit.
+  void turn_rows(const HeadRows&, const Range&, TileElement* to) const;
   // to[16, padded] = the positions of a chunk of cached keys (kv_cache.h); what stands behind their width is left as it was.
   void copy_chunk(const bf16* chunk, TileElement* to) const;
   // The rows of a tile of queries: [query_columns, padded].
