@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include "core/build_info.h"
 #include "core/indices.h"
 #include "core/parallel.h"
 #include "core/workspace.h"
@@ -34,6 +35,9 @@ Status check_rows(const HeadMatrices& head, const DistillRows& rows) {
   if (rows.targets.ids_E) return check_targets(head, rows.targets);
   return rows.loss == Loss::hard ? fine() : refuse(Code::bad_value, "targets may be absent only for the loss hard");
 }
+
+// Each chunk reads and writes all of dweight once. Where tile units multiply, 200 rows of products take no longer than that.
+int64_t training_chunk_rows(int64_t V) { return has_tile_products() ? head_chunk_rows(V, int64_t{320} << 20, 1024) : head_chunk_rows(V); }
 
 // Scratch of one call.
 struct Chunk {
@@ -93,7 +97,7 @@ class HeadPass {
 
 Status distill_head(const HeadMatrices& head, const DistillRows& rows, const DistillOutputs& out) {
   LIMBECK_TRY(check_rows(head, rows));
-  Chunk chunk{std::min(head_chunk_rows(head.V), head.R), nullptr, nullptr};
+  Chunk chunk{std::min(training_chunk_rows(head.V), head.R), nullptr, nullptr};
   void* memory = nullptr;
   LIMBECK_TRY(workspace((chunk.rows * head.V + rows.targets.E) * sizeof(float), &memory));
   chunk.logits_CV = static_cast<float*>(memory);

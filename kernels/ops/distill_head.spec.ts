@@ -62,7 +62,7 @@ function distill({ kind, head, scale_R, targets }: DistillProblem, startOfDweigh
 
 const ORDINARY = headProblem({ R: 45, V: 1037, D: 64, seed: 11 });
 const PEAKED = headProblem({ R: 40, V: 517, D: 48, seed: 21, spread: 14 }); // most of its mass lies on few ids
-const MANY_ROWS = headProblem({ R: 530, V: 70, D: 16, seed: 31 }); // more than one chunk
+const MANY_ROWS = headProblem({ R: 1030, V: 70, D: 16, seed: 31 }); // more than one chunk on every CPU
 const ONE_ROW = headProblem({ R: 1, V: 33, D: 24, seed: 5 });
 const scales = (R: number): Float64Array => roundedToF32(normals(R, 77).map((x) => (0.5 + Math.abs(x)) / 64));
 
@@ -83,7 +83,7 @@ const CASES: Record<string, DistillProblem> = {
   'reverse_kl, k = V - 1': { kind: 'reverse_kl', head: ORDINARY, scale_R: scales(45), targets: teacherRows(ORDINARY, { k: 1036, seed: 400, spread: 3 }) },
   'reverse_kl, floored tail': { kind: 'reverse_kl', head: PEAKED, scale_R: scales(40), targets: ownBest(PEAKED, 24) },
   'reverse_kl, k = V': { kind: 'reverse_kl', head: PEAKED, scale_R: scales(40), targets: teacherRows(PEAKED, { k: 517, seed: 600, spread: 2 }) },
-  'reverse_kl, two chunks': { kind: 'reverse_kl', head: MANY_ROWS, scale_R: scales(530), targets: teacherRows(MANY_ROWS, { k: 7, seed: 700, spread: 3 }) },
+  'reverse_kl, two chunks': { kind: 'reverse_kl', head: MANY_ROWS, scale_R: scales(1030), targets: teacherRows(MANY_ROWS, { k: 7, seed: 700, spread: 3 }) },
   'forward_kl, one row': { kind: 'forward_kl', head: ONE_ROW, scale_R: scales(1), targets: teacherRows(ONE_ROW, { k: 5, seed: 8, spread: 2 }) },
 };
 

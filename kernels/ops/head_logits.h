@@ -17,12 +17,10 @@ struct HeadMatrices {
   const bf16* weight_VD;
 };
 
-// Rows a chunk: at most 128 MiB of float32 logits, in steps of 16 rows. Each chunk reads and writes all of dweight once, which at 200 rows costs a
-//   fifteenth of the chunk's products.
-inline int64_t head_chunk_rows(int64_t V) {
-  constexpr int64_t most_bytes = int64_t{128} << 20;
+// Rows a chunk, in steps of 16 and at most `most`: so many that their float32 logits take no more than `most_bytes`.
+inline int64_t head_chunk_rows(int64_t V, int64_t most_bytes = int64_t{128} << 20, int64_t most = 512) {
   const int64_t rows = most_bytes / (static_cast<int64_t>(sizeof(float)) * std::max<int64_t>(V, 1));
-  return std::clamp<int64_t>(rows / 16 * 16, 16, 512);
+  return std::clamp<int64_t>(rows / 16 * 16, 16, most);
 }
 
 // logits_CV = hidden[begin, begin + rows) . weight^T
