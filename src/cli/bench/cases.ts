@@ -45,9 +45,9 @@ function stepCases(): Case[] {
   const mix = { median: 512, sigma: 0.8, least: 256, most: 2048 };
   return [
     trainStepCase('smollm2-135m', even(8, 512), GATE),
-    trainStepCase('qwen3-0.6b', even(1, 512), GATE),
-    ...[2048, 4096, 8192].flatMap((tokens) => STUDENTS.filter((model) => model !== 'smollm2-135m' || tokens !== 4096).map((model) => trainStepCase(model, even(tokens / 512, 512), STEP))),
-    ...STUDENTS.filter((model) => model !== 'qwen3-0.6b').map((model) => trainStepCase(model, even(1, 512), STEP)),
+    trainStepCase('qwen3-0.6b', even(8, 512), { ...GATE, mostRounds: 3 }),
+    ...[2048, 4096, 8192].flatMap((tokens) => STUDENTS.filter((model) => model === 'smollm2-360m' || tokens !== 4096).map((model) => trainStepCase(model, even(tokens / 512, 512), STEP))),
+    ...STUDENTS.map((model) => trainStepCase(model, even(1, 512), STEP)),
     ...[256, 1024, 2048].map((length) => trainStepCase('smollm2-135m', even(4096 / length, length), STEP)),
     trainStepCase('smollm2-135m', { lengths: logNormalLengths(mix, 7), text: 'log-normal mix of 7 sequences' }, STEP),
     contentionCase('smollm2-135m', even(4, 512), 'full'),

@@ -21,10 +21,10 @@ export interface StepPlan {
   readonly text: string;
 }
 
-/** A whole step (forward, backward, AdamW) against its roofline, and what of it passes outside native calls. */
-export function trainStepCase(model: ShapeName, plan: StepPlan, { name, scope }: Pick<Case, 'name' | 'scope'>): Case {
+/** A whole step (forward, backward, AdamW) against its roofline, and what of it passes outside native calls. @param mostRounds steps to measure, for students whose steps take long. */
+export function trainStepCase(model: ShapeName, plan: StepPlan, { name, scope, mostRounds = Infinity }: Pick<Case, 'name' | 'scope'> & { readonly mostRounds?: number }): Case {
   const shape = `${model}, ${plan.text}`;
-  return { name, shape, model: { name: model }, scope, measure: (setting) => measureTrainStep(setting, { lengths: plan.lengths, name, shape }) };
+  return { name, shape, model: { name: model }, scope, measure: (setting) => measureTrainStep({ ...setting, rounds: Math.min(setting.rounds, mostRounds) }, { lengths: plan.lengths, name, shape }) };
 }
 
 async function measureTrainStep(setting: Setting, { lengths, name, shape }: { lengths: readonly number[]; name: string; shape: string }): Promise<Figure[]> {
