@@ -182,11 +182,6 @@ void mix_by_units(const HeadLayout& head, const Values& values, const RowScratch
   amx::mix_values({t.weights, t.rest, steps}, t.v, head.width, out, t.columns);
 }
 
-#else
-
-void weigh_by_units(const HeadLayout&, const Keys&, int64_t, const TileElement*, float*) {}
-void mix_by_units(const HeadLayout&, const Values&, const RowScratch&, const float*, float*) {}
-
 #endif
 
 class RowForward {
@@ -242,7 +237,9 @@ class RowForward {
   void weigh(const Unit& unit, int64_t count, int64_t first) {
     const Keys keys{chunks(io_.k_cache, unit), chunks(io_.v_cache, unit), head_.width / 2};
     const int64_t groups = round_to_lanes(count) / Lanes::width;
+#ifdef __AMX_BF16__
     if (head_.by_units) return weigh_by_units(head_, keys, groups, t_.q + first * head_.padded, t_.scores + first * key_block);
+#endif
     for (int64_t member = 0; member < head_.group; member += most_members) {
       weigh_members<most_members>(head_.group - member, groups, t_.q + (first + member) * head_.padded, head_.padded, keys, t_.scores + (first + member) * key_block);
     }
@@ -274,7 +271,9 @@ class RowForward {
 
   void mix(const Unit& unit, int64_t count, int64_t first) {
     Values values{chunks(io_.v_cache, unit), chunks(io_.k_cache, after(unit)), count, head_.width, (head_.width + values_a_line - 1) / values_a_line};
+#ifdef __AMX_BF16__
     if (head_.by_units) return mix_by_units(head_, values, t_, t_.scores + first * key_block, t_.out + first * t_.columns);
+#endif
     if (head_.width % pairs_width != 0) pad_values(values);
     for (int64_t member = 0; member < head_.group; member += most_members) {
       const float* weights = t_.scores + (first + member) * key_block;
