@@ -85,9 +85,9 @@ async function writeStudent(ground: ExportGround, name: string, evaluation: Stud
 }
 
 /** Writes the ONNX model beside the weights and compares it with the engine. */
-async function writeInterchange({ store, engine, onEvent, heldOut, runInterchange: run }: ExportGround, name: string): Promise<ExportState['onnx']> {
+async function writeInterchange({ store, engine, onEvent, heldOut, stopIds, runInterchange: run }: ExportGround, name: string): Promise<ExportState['onnx']> {
   const modelPath = await writeInterchangeModel(store.path(name));
-  const agreement = await checkInterchange({ engine, run, modelPath, prompts: heldOut.map(({ ids_T }) => ids_T) });
+  const agreement = await checkInterchange({ engine, run, modelPath, prompts: heldOut.map(({ ids_T }) => ids_T), stopIds });
   onEvent({ kind: 'check', name: 'onnx agreement', verdict: 'passed', found: describeAgreement(agreement) });
   const { positions, meanAbs, maxAbs, greedyDifferences } = agreement;
   return { positions, mean_abs: meanAbs, max_abs: maxAbs, greedy_differences: greedyDifferences };

@@ -15,21 +15,29 @@ export interface InterchangeCheck {
   readonly modelPath: string;
   /** Prompts that the reference goes on from; the first few are taken. */
   readonly prompts: readonly TokenIds[];
+  /** Ids that end an answer: what the models say behind one is not compared. */
+  readonly stopIds: readonly number[];
 }
 
 /**
  * Compares the exported model, run by onnxruntime in float32, with the engine it came from: the reference continues each prompt with its own
- * most probable ids, and the engine is fed the same ids.
+ * most probable ids up to the end of its answer, and the engine is fed the same ids. Behind that end both are where neither was trained, and rounding decides.
  * @throws ExportDisagrees with the numbers when the agreement rule (DESIGN section 3) is broken.
  */
-export async function checkInterchange({ engine, run, modelPath, prompts }: InterchangeCheck): Promise<Agreement> {
+export async function checkInterchange({ engine, run, modelPath, prompts, stopIds }: InterchangeCheck): Promise<Agreement> {
   const { threads, maxPositions } = await engine.describe();
   const taken = prompts.slice(0, AGREEMENT_SEQUENCES);
   const longest = taken.reduce((most, { length }) => Math.max(most, length), 0);
   const tokens = Math.min(AGREEMENT_TOKENS, maxPositions - longest);
   const continued = await run({ modelPath, threads, tasks: taken.map((ids_T) => ({ kind: 'greedy', ids_T, tokens })) });
-  const reference = continued.flatMap(({ positions }) => positions);
-  const sequences = continued.map(({ ids_T }) => ({ ids_T, from: ids_T.length - tokens }));
+  const answers = continued.map(({ ids_T, positions }) => {
+    const from = ids_T.length - tokens;
+    const end = ids_T.findIndex((id, t) => t >= from && stopIds.includes(id));
+    const length = end < 0 ? tokens : end + 1 - from;
+    return { sequence: { ids_T: ids_T.subarray(0, from + length), from }, positions: positions.slice(0, length) };
+  });
+  const reference = answers.flatMap(({ positions }) => positions);
+  const sequences = answers.map(({ sequence }) => sequence);
   const agreement = judgeAgreement(reference, await candidatesOf(engine, sequences));
   if (!agreement.agrees) throw new ExportDisagrees(`${describeAgreement(agreement)}; the rule allows 0.02 on average, 0.2 at most, and no forbidden difference. Nothing was published`);
   return agreement;
