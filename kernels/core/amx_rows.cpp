@@ -14,10 +14,10 @@ constexpr int64_t tile_elements = 512;
 constexpr int64_t row_bytes = 64;
 constexpr int64_t weights_bytes = 128;  // of a row: 64 bf16
 
-// Tiles 0 and 1 hold sums and 4 to 7 weights or rows, as many rows as there are; 2 and 3 what they are multiplied by.
+// Tile 0 holds sums and 4 to 7 weights or rows, as many rows as there are; 2 and 3 what they are multiplied by.
 constexpr TileConfig config_for(int64_t rows) {
   TileConfig config;
-  for (int tile : {0, 1, 4, 5, 6, 7}) config.rows[tile] = static_cast<uint8_t>(rows);
+  for (int tile : {0, 4, 5, 6, 7}) config.rows[tile] = static_cast<uint8_t>(rows);
   return config;
 }
 
@@ -31,33 +31,15 @@ RowSession::RowSession(int64_t rows) {
 
 RowSession::~RowSession() { _tile_release(); }
 
-namespace {
-
-// Two sums at a time, since a product of tiles takes longer than the next may begin.
-template <bool both>
-void weigh_chunks(const RowScores& io, const bf16* columns, float* scores) {
+void weigh_columns(const RowScores& io, const bf16* columns, float* scores) {
+  finish_writes(io.rows);
   _tile_zero(0);
-  _tile_zero(1);
   for (int64_t d = 0; d < io.depth; d += 32) {
     _tile_loadd(4, io.rows + d, io.row_stride * 2);
     _tile_loadd(2, columns + d / 32 * tile_elements, row_bytes);
     _tile_dpbf16ps(0, 4, 2);
-    if constexpr (both) {
-      _tile_loadd(3, columns + io.chunk_stride + d / 32 * tile_elements, row_bytes);
-      _tile_dpbf16ps(1, 4, 3);
-    }
   }
   _tile_stored(0, scores, io.score_stride * 4);
-  if constexpr (both) _tile_stored(1, scores + 16, io.score_stride * 4);
-}
-
-}  // namespace
-
-void weigh_columns(const RowScores& io, float* scores) {
-  finish_writes(io.rows);
-  int64_t chunk = 0;
-  for (; chunk + 2 <= io.chunks; chunk += 2) weigh_chunks<true>(io, io.columns + chunk * io.chunk_stride, scores + chunk * 16);
-  if (chunk < io.chunks) weigh_chunks<false>(io, io.columns + chunk * io.chunk_stride, scores + chunk * 16);
 }
 
 void mix_values(const RowWeights& weights, const bf16* values, int64_t width, float* out, int64_t out_stride) {
@@ -69,35 +51,19 @@ void mix_values(const RowWeights& weights, const bf16* values, int64_t width, fl
     _tile_loadd(5, weights.rounded + 32, weights_bytes);
     _tile_loadd(7, weights.rest + 32, weights_bytes);
   }
-  const auto add = [&](int64_t d) {
+  for (int64_t d = 0; d < width; d += 16) {
     const bf16* tile = values + d / 16 * tile_elements;
-    const bf16* later = tile + width / 16 * tile_elements;
     _tile_loadd(0, out + d, out_stride * 4);
-    _tile_loadd(1, out + d + 16, out_stride * 4);
     _tile_loadd(2, tile, row_bytes);
     _tile_dpbf16ps(0, 4, 2);
-    _tile_loadd(3, tile + tile_elements, row_bytes);
-    _tile_dpbf16ps(1, 4, 3);
     if (both_steps) {
-      _tile_loadd(2, later, row_bytes);
-      _tile_dpbf16ps(0, 5, 2);
-      _tile_loadd(3, later + tile_elements, row_bytes);
-      _tile_dpbf16ps(1, 5, 3);
-      _tile_loadd(2, tile, row_bytes);
-      _tile_loadd(3, tile + tile_elements, row_bytes);
+      _tile_loadd(3, tile + width / 16 * tile_elements, row_bytes);
+      _tile_dpbf16ps(0, 5, 3);
     }
     _tile_dpbf16ps(0, 6, 2);
-    _tile_dpbf16ps(1, 6, 3);
-    if (both_steps) {
-      _tile_loadd(2, later, row_bytes);
-      _tile_dpbf16ps(0, 7, 2);
-      _tile_loadd(3, later + tile_elements, row_bytes);
-      _tile_dpbf16ps(1, 7, 3);
-    }
+    if (both_steps) _tile_dpbf16ps(0, 7, 3);
     _tile_stored(0, out + d, out_stride * 4);
-    _tile_stored(1, out + d + 16, out_stride * 4);
-  };
-  for (int64_t d = 0; d < width; d += 32) add(d);
+  }
 }
 
 }  // namespace limbeck::amx

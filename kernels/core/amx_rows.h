@@ -17,17 +17,14 @@ class RowSession {
   RowSession& operator=(const RowSession&) = delete;
 };
 
-// scores[row, 16 chunks] = rows[row, depth] columns; depth a multiple of 32. Columns lie in chunks of sixteen, [depth / 2, 16] pairs each.
+// scores[row, 16] = rows[row, depth] columns; depth a multiple of 32. Columns lie as [depth / 2, 16] pairs.
 struct RowScores {
   const bf16* rows;
   int64_t row_stride;  // elements, like all strides
   int64_t depth;
-  const bf16* columns;
-  int64_t chunk_stride;
-  int64_t chunks;
   int64_t score_stride;
 };
-void weigh_columns(const RowScores&, float* scores);
+void weigh_columns(const RowScores&, const bf16* columns, float* scores);
 
 // Weights of up to 64 columns, each the sum of two bf16: [rows, 64] of either.
 struct RowWeights {
@@ -35,7 +32,7 @@ struct RowWeights {
   const bf16* rest;
   int64_t steps;  // of 32 columns: 1 or 2
 };
-// out[row, width] += weights values; width a multiple of 32. Values lie in tiles: [steps, width / 16] of [16, 16] pairs of columns.
+// out[row, width] += weights values; width a multiple of 16. Values lie in tiles: [steps, width / 16] of [16, 16] pairs of columns.
 void mix_values(const RowWeights&, const bf16* values, int64_t width, float* out, int64_t out_stride);
 
 }  // namespace limbeck::amx

@@ -147,8 +147,8 @@ void mix_members(int64_t count, int64_t pairs, const float* weights, const Value
 void weigh_by_units(const HeadLayout& head, const Keys& keys, int64_t groups, const bf16* q, float* scores) {
   for (int64_t g = 0; g < groups; ++g) {
     for (int64_t line = 0; line < keys.pairs; ++line) keys.ahead.fetch(g, line);
+    amx::weigh_columns({q, head.padded, head.width, key_block}, keys.k.at + g * keys.k.step, scores + g * Lanes::width);
   }
-  amx::weigh_columns({q, head.padded, head.width, keys.k.at, keys.k.step, groups, key_block}, scores);
 }
 
 // Sixteen keys of a chunk side by side with nothing but zeros behind the last: tiles of pairs of keys.
