@@ -1,10 +1,9 @@
 #include <immintrin.h>
 #include <omp.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #include <algorithm>
 #include <cstring>
 #include "bench/probe.h"
+#include "core/amx_config.h"
 
 namespace limbeck::bench {
 namespace {
@@ -41,17 +40,9 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) double avx512_lo
   return 64.0 * accumulators * static_cast<double>(rounds);
 }
 
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
 // Two by two tiles of sums, the shape of a product's inner loop.
 __attribute__((target("amx-tile,amx-bf16"))) double amx_loop(int64_t rounds, float* kept) {
-  const TileConfig config;
+  static constexpr amx::TileConfig config;
   _tile_loadconfig(&config);
   _tile_zero(0);
   _tile_zero(1);
@@ -74,10 +65,7 @@ __attribute__((target("amx-tile,amx-bf16"))) double amx_loop(int64_t rounds, flo
   return 4 * 16384.0 * static_cast<double>(rounds);
 }
 
-bool may_use_tiles() {
-  constexpr int request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA: Linux hands the tiles out on demand
-  return __builtin_cpu_supports("amx-bf16") && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
-}
+bool may_use_tiles() { return __builtin_cpu_supports("amx-bf16") && amx::may_use_tiles(); }
 
 struct Peak {
   const char* instructions;

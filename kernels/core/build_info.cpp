@@ -1,8 +1,7 @@
 #include "core/build_info.h"
 
-#include <sys/syscall.h>
-#include <unistd.h>
 #include <dnnl.hpp>
+#include "core/amx_config.h"
 #include "core/parallel.h"
 
 namespace limbeck {
@@ -39,19 +38,13 @@ bool has_instructions(dnnl::cpu_isa wanted) {
   return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & bits) == bits;
 }
 
-// Linux gives a process the tiles' registers only when it asks.
-[[maybe_unused]] bool may_use_tiles() {
-  constexpr int request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
-}
-
 }  // namespace
 
 bool has_bf16_products() { return has_instructions(dnnl::cpu_isa::avx512_core_bf16); }
 
 bool has_tile_products() {
 #ifdef __AMX_BF16__
-  static const bool has = has_instructions(dnnl::cpu_isa::avx512_core_amx) && may_use_tiles();
+  static const bool has = has_instructions(dnnl::cpu_isa::avx512_core_amx) && amx::may_use_tiles();
   return has;
 #else
   return false;
