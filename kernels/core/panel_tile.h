@@ -1,5 +1,5 @@
-// panel_tile.h -- the innermost step of panel_gemm.h: a few rows of A times one packed panel of B, on one thread. This is the seam behind which
-//   another instruction set may stand: rows of A are read as stored (k contiguous), and a panel's layout is that which AMX tiles load, too.
+// panel_tile.h -- the innermost step of panel_gemm.h: a few rows of A times one packed panel of B, on one thread. Rows of A are read as stored,
+//   k contiguous.
 //   A panel holds `panel_columns` columns of B over k: row p of it holds, for each column, the two values of k = 2p and 2p + 1, side by side. Columns and
 //   values beyond the matrix are zero; a panel's columns come in vectors of 16, and the last panel of a matrix keeps only those it needs.
 //   One element of C is one chain: float32, from zero, over k in ascending pairs. So a row's result depends on that row alone, however the rest is cut.
