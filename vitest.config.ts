@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 
+/** What depends on the instruction set: the kernels, and the memory that their products take. */
+const byInstructionSet = ['kernels/**/*.spec.ts', 'test/medium/memory-forecast.spec.ts'];
 const hasTileUnits = /^flags.*\bamx_bf16\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
 
 export default defineConfig({
@@ -14,10 +16,10 @@ export default defineConfig({
     reporters: ['default', './test/support/count-reporter.ts'],
     projects: [
       { extends: true, test: { name: 'here', globalSetup: ['./test/support/service-servers-setup.ts'], include: ['src/**/*.spec.ts', 'kernels/**/*.spec.ts', 'test/**/*.spec.ts'], exclude: ['test/chaos/**'] } },
-      // The kernels once more as on a host without AVX-512 and bf16 instructions.
-      { extends: true, test: { name: 'avx2', include: ['kernels/**/*.spec.ts'], env: { DNNL_MAX_CPU_ISA: 'AVX2' } } },
+      // Once more as on a host without AVX-512 and bf16 instructions.
+      { extends: true, test: { name: 'avx2', include: byInstructionSet, env: { DNNL_MAX_CPU_ISA: 'AVX2' } } },
       // And, where the CPU has tile units, as on a host with AVX-512 bf16 alone.
-      ...(hasTileUnits ? [{ extends: true as const, test: { name: 'avx512', include: ['kernels/**/*.spec.ts'], env: { DNNL_MAX_CPU_ISA: 'AVX512_CORE_BF16' } } }] : []),
+      ...(hasTileUnits ? [{ extends: true as const, test: { name: 'avx512', include: byInstructionSet, env: { DNNL_MAX_CPU_ISA: 'AVX512_CORE_BF16' } } }] : []),
     ],
   },
 });
