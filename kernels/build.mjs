@@ -14,7 +14,7 @@ const remedy = 'install the packages g++ and libdnnl-dev, or run `npm run setup`
 
 const kernelDirs = ['core', 'ops', 'binding'];
 const avx2 = ['-mavx2', '-mfma', '-mf16c'];
-const avx512 = [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512bf16', '-mamx-tile', '-mamx-bf16', '-mprefer-vector-width=512'];
+const avx512 = [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512bf16', '-mamx-tile', '-mamx-bf16', '-mprfchw', '-mprefer-vector-width=512'];
 
 /** What is built, by name: the two builds of the kernels, and the probes of the benchmark, which choose instructions when they run. */
 const libraries = {

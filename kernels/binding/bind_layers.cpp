@@ -209,6 +209,38 @@ Status swiglu_forward(Call& call) {
   return cpu::swiglu_forward({call.extent('N'), call.extent('F')}, {gate_up_N2F, out_NF});
 }
 
+Status expect_packed_gates(Call& call, int64_t F) {
+  const int64_t elements = cpu::packed_gated_elements(F, call.extent('I'));
+  if (elements > 0 && call.extent('P') == elements) return fine();
+  return call.bad_shape("packed_P has " + std::to_string(call.extent('P')) + " elements; packedGatedElements says " + std::to_string(elements));
+}
+
+Status packed_gated_elements(Call& call) {
+  const int64_t F = call.integer("F", 0, int64_t{1} << 40);
+  const int64_t I = call.integer("I", 0, int64_t{1} << 40);
+  LIMBECK_TRY(call.check());
+  return call.give(static_cast<double>(cpu::packed_gated_elements(F, I)));
+}
+
+Status pack_gated(Call& call) {
+  const bf16* weight_2FI = call.tensor<bf16>("weight_2FI", "WI");
+  bf16* packed_P = call.tensor<bf16>("packed_P", "P");
+  LIMBECK_TRY(call.check());
+  const int64_t F = call.extent('W') / 2;
+  if (call.extent('W') != 2 * F) return call.bad_shape("weight_2FI must have as many gates as ups; it has " + std::to_string(call.extent('W')) + " rows");
+  LIMBECK_TRY(expect_packed_gates(call, F));
+  return cpu::pack_gated({0, call.extent('I'), F}, {weight_2FI, packed_P});
+}
+
+Status gated_linear(Call& call) {
+  const bf16* x_NI = call.tensor<bf16>("x_NI", "NI");
+  const bf16* packed_P = call.tensor<bf16>("packed_P", "P");
+  bf16* out_NF = call.tensor<bf16>("out_NF", "NF");
+  LIMBECK_TRY(call.check());
+  LIMBECK_TRY(expect_packed_gates(call, call.extent('F')));
+  return cpu::gated_linear({call.extent('N'), call.extent('I'), call.extent('F')}, {x_NI, packed_P, out_NF});
+}
+
 Status swiglu_backward(Call& call) {
   const bf16* dout_NF = call.tensor<bf16>("dout_NF", "NF");
   const bf16* gate_up_N2F = call.tensor<bf16>("gateUp_N2F", "NW");
@@ -231,7 +263,10 @@ const Group group({{"embeddingForward", 3, embedding_forward},
                    {"ropeForward", 10, rope_forward},
                    {"ropeBackward", 13, rope_backward},
                    {"swigluForward", 2, swiglu_forward},
-                   {"swigluBackward", 3, swiglu_backward}});
+                   {"swigluBackward", 3, swiglu_backward},
+                   {"packedGatedElements", 2, packed_gated_elements},
+                   {"packGated", 2, pack_gated},
+                   {"gatedLinear", 3, gated_linear}});
 
 }  // namespace
 }  // namespace limbeck

@@ -109,6 +109,12 @@ export interface Kernels {
   swigluForward(gateUp_N2F: Tensor, out_NF: Tensor): void;
   /** dgateUp_N2F bf16 overwritten; it may be gateUp_N2F itself. */
   swigluBackward(dout_NF: Tensor, gateUp_N2F: Tensor, dgateUp_N2F: Tensor): void;
+  /** P: elements of a gate and up weight [2 F, I] packed for `gatedLinear`; 0 where this CPU, or a weight so wide, is better off without. */
+  packedGatedElements(F: number, I: number): number;
+  /** packed_P bf16, P > 0, = weight_2FI bf16 in the order in which `gatedLinear` reads it. */
+  packGated(weight_2FI: Tensor, packed_P: Tensor): void;
+  /** out_NF bf16 = `swigluForward` of `linearForward` into bf16, to the bit, without writing what lies between. */
+  gatedLinear(x_NI: Tensor, packed_P: Tensor, out_NF: Tensor): void;
 
   /** out_RD = x_ND[rows_R]; equal dtypes, bf16 or f32. */
   gatherRows(x_ND: Tensor, rows_R: Tensor, out_RD: Tensor): void;

@@ -17,6 +17,8 @@ class Ahead {
 
   int64_t lines() const { return row_lines_ * rows_; }
 
+  void fetch_all() { fetch(lines()); }
+
   void fetch(int64_t lines) {
     for (; lines > 0 && rows_ > 0; --lines) {
       _mm_prefetch(row_ + line_ * line_bytes, _MM_HINT_T1);

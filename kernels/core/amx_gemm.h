@@ -18,4 +18,12 @@ void pack_whole(const bf16* b, int64_t ldb, int64_t n, int64_t k, bf16* to);
 Status product(const GemmShape&, const bf16* a, Packed b, float* c);  // a as stored
 Status product(const GemmShape&, const bf16* a, Packed b, bf16* c);
 
+// B whose columns are n gates, then n ups, k values deep, packed so that both of an element of C are summed together.
+struct PackedGates {
+  const bf16* data;  // packed_gates_elements, 64-byte aligned
+};
+int64_t packed_gates_elements(int64_t n, int64_t k);  // 0 where k is cut
+void pack_gates(const bf16* b, int64_t ldb, int64_t n, int64_t k, bf16* to);
+Status product(const GemmShape&, const bf16* a, PackedGates b, bf16* c);  // n gated columns; both products rounded, then gated (gated.h)
+
 }  // namespace limbeck::amx

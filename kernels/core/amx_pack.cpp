@@ -61,6 +61,13 @@ void pack_columns(const bf16* b, int64_t leading, int64_t columns, int64_t k, bf
   }
 }
 
+void pack_two_columns(const bf16* first, const bf16* second, int64_t leading, int64_t columns, int64_t k, bf16* panel) {
+  for (int64_t begin = 0; begin < k; begin += step_values, panel += step_elements) {
+    store_rows(load_square(first + begin, leading, columns, k - begin), panel);
+    store_rows(load_square(second + begin, leading, columns, k - begin), panel + half);
+  }
+}
+
 void pack_rows_of_columns(const bf16* b, int64_t leading, int64_t columns, int64_t k, bf16* panel) {
   for (int64_t begin = 0; begin < k; begin += step_values, panel += step_elements) {
     for (int64_t first = 0; first < panel_columns; first += tile_columns) {

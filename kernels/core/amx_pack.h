@@ -14,4 +14,7 @@ void pack_turned_rows(const bf16* a, int64_t leading, int64_t rows, int64_t k, b
 void pack_columns(const bf16* b, int64_t leading, int64_t columns, int64_t k, bf16* panel, Ahead&);
 void pack_rows_of_columns(const bf16* b, int64_t leading, int64_t columns, int64_t k, bf16* panel);
 
+// One panel of two tiles of `columns`, 1 to tile_columns each, stored as pack_columns has them.
+void pack_two_columns(const bf16* first, const bf16* second, int64_t leading, int64_t columns, int64_t k, bf16* panel);
+
 }  // namespace limbeck::amx

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include "core/amx_config.h"
+#include "core/gated.h"
 
 namespace limbeck::amx {
 
@@ -64,6 +65,13 @@ inline void store_sums(float* sums) {
 }
 
 inline const float* sums_of_row(const float* sums, int64_t row) { return sums + row / tile_rows * 2 * tile_sums + row % tile_rows * tile_columns; }
+
+// The nearest bf16.
+inline Lanes as_bf16(Lanes value) {
+  Lanes rounded;
+  rounded.part[0] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(value.part[0])), 16));
+  return rounded;
+}
 
 inline __mmask16 first_of(int64_t count) { return count <= 0 ? 0 : static_cast<__mmask16>(0xffffu >> (tile_columns - std::min(count, tile_columns))); }
 
@@ -168,6 +176,17 @@ void store(const float* sums, Extent extent, Into, bf16* c, int64_t ldc) {
     const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(from + tile_sums), _mm512_load_ps(from));
     if (extent.columns == panel_columns) _mm512_storeu_si512(c + row * ldc, both);
     else _mm512_mask_storeu_epi16(c + row * ldc, mask, both);
+  }
+}
+
+void store(const float* sums, Extent extent, Into, Gated* c, int64_t ldc) {
+  const __mmask16 mask = first_of(extent.columns);
+  for (int64_t row = 0; row < extent.rows; ++row) {
+    const float* from = sums_of_row(sums, row);
+    const Lanes value = gated(as_bf16(load(from)), as_bf16(load(from + tile_sums)));
+    const __m256i narrow = (__m256i)_mm512_cvtneps_pbh(value.part[0]);
+    if (extent.columns == tile_columns) _mm256_storeu_si256(reinterpret_cast<__m256i*>(c + row * ldc), narrow);
+    else _mm256_mask_storeu_epi16(c + row * ldc, mask, narrow);
   }
 }
 

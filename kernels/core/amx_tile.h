@@ -53,6 +53,18 @@ struct Extent {
 void store(const float* sums, Extent, Into, float* c, int64_t ldc);
 void store(const float* sums, Extent, Into, bf16* c, int64_t ldc);
 
+// An element of C of which a panel's first tile of columns holds the gate and the second what it gates: `columns` of 1 to tile_columns.
+struct Gated {
+  bf16 value;
+};
+void store(const float* sums, Extent, Into, Gated* c, int64_t ldc);
+
+// Columns of C that a panel makes.
+template <typename C>
+inline constexpr int64_t panel_width = panel_columns;
+template <>
+inline constexpr int64_t panel_width<Gated> = tile_columns;
+
 // A product of operands that lie in a cache as tile_product.h has them: C[m, n] (+)= A B with m, n and k multiples of 16, 16 and 32, each at least one.
 struct SmallShape {
   int64_t m, n, k;

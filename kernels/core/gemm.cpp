@@ -72,6 +72,28 @@ void pack_transposed([[maybe_unused]] const bf16* stored, [[maybe_unused]] int64
 #endif
 }
 
+int64_t packed_gates_elements([[maybe_unused]] int64_t n, [[maybe_unused]] int64_t k) {
+#ifdef __AVX512BF16__
+  if (way() == Way::tiles) return amx::packed_gates_elements(n, k);
+#endif
+  return 0;
+}
+
+void pack_gates([[maybe_unused]] const bf16* stored, [[maybe_unused]] int64_t ldb, [[maybe_unused]] int64_t n, [[maybe_unused]] int64_t k, [[maybe_unused]] bf16* packed) {
+#ifdef __AVX512BF16__
+  amx::pack_gates(stored, ldb, n, k, packed);
+#endif
+}
+
+Status gated_gemm(const GemmShape& shape, [[maybe_unused]] const bf16* a, [[maybe_unused]] const bf16* packed, bf16* c) {
+  if (settle_empty(shape, c)) return fine();
+#ifdef __AVX512BF16__
+  return amx::product(shape, a, amx::PackedGates{packed}, c);
+#else
+  return refuse(Code::unsupported, "this CPU has no products that end in the gated unit");
+#endif
+}
+
 Status gemm(const GemmShape& shape, const bf16* a, const PackedTransposed& b, float* c) {
   if (settle_empty(shape, c)) return fine();
   return multiply(shape, a, b, c);

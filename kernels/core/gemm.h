@@ -37,4 +37,10 @@ void pack_transposed(const bf16* stored, int64_t ldb, int64_t n, int64_t k, bf16
 Status gemm(const GemmShape&, const bf16* a, const PackedTransposed& b, float* c);  // a as stored, b transposed
 Status gemm(const GemmShape&, const bf16* a, const PackedTransposed& b, bf16* c);
 
+// Products that end in the gated unit (gated.h): B's columns are n gates, then n ups, stored as their transpose. C has the bits of rounding both products to
+// bf16 and gating what was rounded.
+int64_t packed_gates_elements(int64_t n, int64_t k);  // 0 where this CPU, or a product so deep, does not end so: then neither of these is called
+void pack_gates(const bf16* stored, int64_t ldb, int64_t n, int64_t k, bf16* packed);
+Status gated_gemm(const GemmShape&, const bf16* a, const bf16* packed, bf16* c);  // a as stored; overwrites
+
 }  // namespace limbeck

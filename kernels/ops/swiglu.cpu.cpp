@@ -1,6 +1,7 @@
 #include "ops/swiglu.h"
 
-#include "core/lanes.h"
+#include "core/gated.h"
+#include "core/gemm.h"
 #include "core/parallel.h"
 
 namespace limbeck::cpu {
@@ -8,11 +9,6 @@ namespace limbeck::cpu {
 namespace {
 
 constexpr int64_t row_block = 4;
-
-Lanes sigmoid(Lanes x) {
-  const Lanes one = splat(1);
-  return one / (one + exp(splat(0) - x));
-}
 
 }  // namespace
 
@@ -22,8 +18,7 @@ Status swiglu_forward(const SwigluShape& shape, const SwigluForward& io) {
     for (int64_t n = begin; n < end; ++n) {
       const bf16* gate = io.gate_up_N2F + n * 2 * F;
       for_lanes(F, [&](int64_t f, int64_t count) {
-        const Lanes g = load_first(gate + f, count);
-        store_first(io.out_NF + n * F + f, count, g * sigmoid(g) * load_first(gate + F + f, count));
+        store_first(io.out_NF + n * F + f, count, gated(load_first(gate + f, count), load_first(gate + F + f, count)));
       });
     }
   });
@@ -48,6 +43,19 @@ Status swiglu_backward(const SwigluShape& shape, const SwigluBackward& io) {
     }
   });
   return fine();
+}
+
+int64_t packed_gated_elements(int64_t F, int64_t I) { return packed_gates_elements(F, I); }
+
+Status pack_gated(const GatedLinearShape& shape, const PackGated& io) {
+  pack_gates(io.weight_2FI, shape.I, shape.F, shape.I, io.packed_P);
+  return fine();
+}
+
+Status gated_linear(const GatedLinearShape& shape, const GatedLinear& io) {
+  GemmShape product{shape.N, shape.F, shape.I, shape.I, shape.I, shape.F};
+  product.b = Layout::transposed;
+  return gated_gemm(product, io.x_NI, io.packed_P, io.out_NF);
 }
 
 }  // namespace limbeck::cpu

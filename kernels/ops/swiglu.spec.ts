@@ -64,6 +64,47 @@ describe('swigluForward', () => {
   });
 });
 
+describe('gatedLinear', () => {
+  const fused = kernels.packedGatedElements(16, 8) > 0;
+  if (!fused) it('is of CPUs with tile units alone', () => expect(kernels.packedGatedElements(1536, 576)).toBe(0));
+  else {
+    it.each([{ N: 1, I: 1, F: 1 }, { N: 13, I: 48, F: 31 }, { N: 32, I: 576, F: 320 }, { N: 67, I: 130, F: 96 }, { N: 128, I: 33, F: 48 }, { N: 129, I: 33, F: 48 }, { N: 700, I: 1030, F: 200 }, { N: 300, I: 3072, F: 17 }])(
+      'has the bits of a product and the unit behind it: [$N, $I] to $F',
+      ({ N, I, F }) => {
+        const [x, weight] = [tensors.bf16([N, I], normals(N * I, 6)), tensors.bf16([2 * F, I], normals(2 * F * I, 7))];
+        const packed = tensors.bf16([kernels.packedGatedElements(F, I)]);
+        kernels.packGated(weight, packed);
+        expectRepeatable(kernels, () => {
+          const [gateUp, expected, found] = [tensors.bf16([N, 2 * F]), tensors.bf16([N, F]), tensors.bf16([N, F])];
+          kernels.linearForward(x, weight, gateUp);
+          kernels.swigluForward(gateUp, expected);
+          kernels.gatedLinear(x, packed, found);
+          expect(tensors.bits(found)).toEqual(tensors.bits(expected));
+          return [tensors.bits(found)];
+        }, { across: 'threads' });
+      },
+    );
+
+    it('does nothing without rows', () => {
+      const packed = tensors.bf16([kernels.packedGatedElements(16, 8)]);
+      kernels.gatedLinear(tensors.bf16([0, 8]), packed, tensors.bf16([0, 16]));
+    });
+
+    it('leaves weights alone whose sums are cut', () => {
+      expect(kernels.packedGatedElements(16, 3072)).toBeGreaterThan(0);
+      expect(kernels.packedGatedElements(16, 3073)).toBe(0);
+    });
+
+    it('refuses an odd number of rows, other numbers of elements, and dtypes', () => {
+      const packed = tensors.bf16([kernels.packedGatedElements(16, 8)]);
+      expect(codeOf(() => kernels.packGated(tensors.bf16([31, 8]), packed))).toBe('kernels.bad_shape');
+      expect(codeOf(() => kernels.packGated(tensors.bf16([34, 8]), packed))).toBe('kernels.bad_shape');
+      expect(codeOf(() => kernels.gatedLinear(tensors.bf16([2, 8]), packed, tensors.bf16([2, 17])))).toBe('kernels.bad_shape');
+      expect(codeOf(() => kernels.gatedLinear(tensors.bf16([2, 8]), packed, tensors.f32([2, 16])))).toBe('kernels.bad_dtype');
+    });
+  }
+});
+
 describe('swigluBackward', () => {
   it.each(shapes)('matches the closed form on $N rows of $F, apart and in place', (shape) => {
     const gateUp = roundedToBf16(normals(shape.N * 2 * shape.F, 2, 3));

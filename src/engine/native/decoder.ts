@@ -17,7 +17,6 @@ export interface Pass {
 /** What of the model's configuration shapes the computation. */
 export interface DecoderShape extends HeadGeometry {
   readonly rmsNormEps: number;
-  readonly intermediateSize: number;
 }
 
 /** Weights and the configuration they were made for. */
@@ -42,8 +41,8 @@ export async function decode(ops: Operations, { parameters, config }: DecoderMod
     const norms = layer.qNorm && layer.kNorm && { q: layer.qNorm, k: layer.kNorm, eps };
     const finished = ops.rope(qkv, { positions_N, invFreq: parameters.invFreq, geometry: config, rows, bias: layer.qkvBias, norms });
     delta = ops.linear(pass.mix(index, finished), layer.out, { rows, dtype: 'f32' });
-    const gateUp = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.feedForwardNorm, eps, rows }), layer.gateUp, { rows, dtype: 'bf16' });
-    delta = ops.linear(ops.swiglu(gateUp, { rows, width: config.intermediateSize }), layer.down, { rows, dtype: 'f32' });
+    const gated = ops.gatedUnit(ops.addAndNorm(stream, delta, { weight: layer.feedForwardNorm, eps, rows }), layer.gateUp, rows);
+    delta = ops.linear(gated, layer.down, { rows, dtype: 'f32' });
     await pass.breathe?.();
   }
   return ops.addAndNorm(stream, delta, { weight: parameters.norm, eps, rows });

@@ -187,17 +187,14 @@ export class Operations {
     return out;
   }
 
-  /** bf16 [N, F] = silu(gate) * up of the two halves of each row. */
-  swiglu(gateUp: Activation, shape: { rows: number; width: number }): Activation {
-    const out = this.fresh('bf16', [shape.rows, shape.width]);
-    this.kernels.swigluForward(gateUp.value, out.value);
-    if (!this.tape) this.release(gateUp);
-    this.tape?.push(() => {
-      this.kernels.swigluBackward(out.grad, gateUp.value, gateUp.value);
-      gateUp.grad = gateUp.value;
-      gateUp.value = NO_TENSOR;
-      this.finish(out);
-    });
+  /** bf16 [N, F] = silu(gate) * up of the halves of x . weight^T, which go through memory only where somebody will want them again. */
+  gatedUnit(x: Activation, weight: Parameter, rows: number): Activation {
+    const width = weight.shape[0] / 2;
+    const packed = this.tape ? undefined : this.packed?.gatedOf(weight);
+    if (packed === undefined) return this.swiglu(this.linear(x, weight, { rows, dtype: 'bf16' }), { rows, width });
+    const out = this.fresh('bf16', [rows, width]);
+    this.kernels.gatedLinear(x.value, packed, out.value);
+    this.release(x);
     return out;
   }
 
@@ -230,6 +227,19 @@ export class Operations {
     this.tape?.push(() => {
       x.grad = this.arena.take('bf16', [shape.rows, shape.width]);
       this.kernels.scatterRows(out.grad, rows_R, x.grad);
+      this.finish(out);
+    });
+    return out;
+  }
+
+  private swiglu(gateUp: Activation, shape: { rows: number; width: number }): Activation {
+    const out = this.fresh('bf16', [shape.rows, shape.width]);
+    this.kernels.swigluForward(gateUp.value, out.value);
+    if (!this.tape) this.release(gateUp);
+    this.tape?.push(() => {
+      this.kernels.swigluBackward(out.grad, gateUp.value, gateUp.value);
+      gateUp.grad = gateUp.value;
+      gateUp.value = NO_TENSOR;
       this.finish(out);
     });
     return out;

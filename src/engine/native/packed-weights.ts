@@ -1,5 +1,5 @@
 import type { Tensor } from '../../../kernels/binding/kernels.js';
-import type { DecoderParameters, Parameter } from './parameters.js';
+import type { Parameter } from './parameters.js';
 import type { PassCore } from './rehearsal.js';
 
 /** Which weights. */
@@ -14,29 +14,48 @@ export interface PackedScope {
  */
 export class PackedWeights {
   private readonly tensors = new Map<Parameter, Tensor>();
+  private readonly gated = new Map<Parameter, Tensor>();
 
   /** Packs them into the lasting arena: valid until that is reset. */
   constructor({ kernels, lasting, parameters }: Pick<PassCore, 'kernels' | 'lasting' | 'parameters'>, scope: PackedScope) {
-    for (const parameter of weightsOf(parameters, scope)) {
-      const elements = kernels.packedElements(parameter.shape[0], parameter.shape[1]);
+    for (const { parameter, isGated, elements } of packingOf({ kernels, parameters }, scope)) {
       if (elements === 0) continue;
       const packed = lasting.take('bf16', [elements]);
-      this.tensors.set(parameter, packed);
-      kernels.packWeight(parameter.weight, packed);
+      (isGated ? this.gated : this.tensors).set(parameter, packed);
+      if (isGated) kernels.packGated(parameter.weight, packed);
+      else kernels.packWeight(parameter.weight, packed);
     }
   }
 
   /** How many elements they take. */
-  static elements({ kernels, parameters }: Pick<PassCore, 'kernels' | 'parameters'>, scope: PackedScope): number {
-    return weightsOf(parameters, scope).reduce((sum, { shape: [outWidth, inWidth] }) => sum + kernels.packedElements(outWidth, inWidth), 0);
+  static elements(core: Pick<PassCore, 'kernels' | 'parameters'>, scope: PackedScope): number {
+    return packingOf(core, scope).reduce((sum, { elements }) => sum + elements, 0);
   }
 
+  /** For `linearPacked`. */
   of(weight: Parameter): Tensor | undefined {
     return this.tensors.get(weight);
   }
+
+  /** For `gatedLinear`; a weight packed so is not packed for `linearPacked`. */
+  gatedOf(weight: Parameter): Tensor | undefined {
+    return this.gated.get(weight);
+  }
 }
 
-function weightsOf({ layers, head }: DecoderParameters, { withHead }: PackedScope): Parameter[] {
-  const weights = layers.flatMap(({ qkv, out, gateUp, down }) => [qkv, out, gateUp, down]);
-  return withHead ? [...weights, head] : weights;
+interface Packing {
+  readonly parameter: Parameter;
+  /** Whether the product ends in the gated unit. */
+  readonly isGated: boolean;
+  readonly elements: number;
+}
+
+function packingOf({ kernels, parameters: { layers, head } }: Pick<PassCore, 'kernels' | 'parameters'>, { withHead }: PackedScope): Packing[] {
+  const plain = (parameter: Parameter): Packing => ({ parameter, isGated: false, elements: kernels.packedElements(parameter.shape[0], parameter.shape[1]) });
+  const gated = (parameter: Parameter): Packing => {
+    const elements = kernels.packedGatedElements(parameter.shape[0] / 2, parameter.shape[1]);
+    return elements > 0 ? { parameter, isGated: true, elements } : plain(parameter);
+  };
+  const weights = layers.flatMap(({ qkv, out, gateUp, down }) => [plain(qkv), plain(out), gated(gateUp), plain(down)]);
+  return withHead ? [...weights, plain(head)] : weights;
 }

@@ -82,6 +82,7 @@ export class Rehearsal {
       read: nothing,
       linearForward: nothing,
       linearPacked: nothing,
+      gatedLinear: nothing,
       linearBackwardInput: nothing,
       linearBackwardWeight: nothing,
     };
