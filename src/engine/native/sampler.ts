@@ -1,12 +1,12 @@
 import { drawWords } from '../../common/philox.js';
-import { cacheLength, type Tensor } from '../../../kernels/binding/kernels.js';
+import { cacheLength } from '../../../kernels/binding/kernels.js';
 import type { Completion, SampleRequest, SampleWork } from '../engine.js';
-import { decode } from './decoder.js';
-import { Operations, type Activation, type CachePlace, type LayerCache } from './operations.js';
+import type { LayerCache } from './operations.js';
 import { packedPositions, packIds } from './packing.js';
 import { PackedWeights } from './packed-weights.js';
 import { reserve, type EngineCore } from './plan.js';
 import type { PassCore } from './rehearsal.js';
+import { SamplingPasses, type Rows } from './sampling-passes.js';
 import { Slots, type Begun, type Running } from './slots.js';
 import { withoutPause } from './turns.js';
 
@@ -17,14 +17,6 @@ const PREFILL_TOKENS = 2048;
 const PACKING_STEPS = 8;
 
 type Breathe = () => Promise<void>;
-
-/** Tokens to run, laid end to end, and the last of each sequence's. */
-interface Rows {
-  readonly tokens_N: Int32Array;
-  readonly slots_N: Int32Array;
-  readonly positions_N: Int32Array;
-  readonly last_B: Int32Array;
-}
 
 /**
  * Writes every completion of a request: each step runs the prompts that begin and the newest id of every other sequence, all over the same caches, and draws one id
@@ -51,7 +43,7 @@ function workOf({ prompts, sampling }: SampleRequest): SampleWork {
 class SampleRun {
   private readonly slots: Slots;
   private readonly caches: readonly LayerCache[];
-  private readonly packed?: PackedWeights;
+  private readonly passes: SamplingPasses;
 
   constructor(
     private readonly core: PassCore,
@@ -60,7 +52,9 @@ class SampleRun {
   ) {
     this.slots = new Slots(request);
     this.caches = this.allocateCaches();
-    if (request.sampling.maxTokens > PACKING_STEPS) this.packed = new PackedWeights(core, { withHead: true });
+    const { sampling } = request;
+    const packed = sampling.maxTokens > PACKING_STEPS ? new PackedWeights(core, { withHead: true }) : undefined;
+    this.passes = new SamplingPasses(core, { sampling, caches: this.caches, packed });
   }
 
   async *completions(): AsyncGenerator<Completion> {
@@ -68,19 +62,20 @@ class SampleRun {
       await this.breathe();
       for (const one of begun) this.copyBeginning(one);
       const active = this.slots.active();
-      yield* this.draw(active, await this.run(this.layOut(active, begun)));
+      const { ids_B, logProbs_B } = await this.passes.run(this.layOut(active, begun), this.breathe);
+      yield* active.map((running, b) => this.slots.append(running, ids_B[b], logProbs_B[b])).filter((ended) => ended !== undefined);
     }
   }
 
   async passLargest(): Promise<void> {
     const lengths = this.request.prompts.map(({ ids_T }) => ids_T.length).sort((a, b) => b - a);
-    const drawn = Array.from({ length: this.slotCount }, (_, slot): Running => ({ slot, index: 0, ids: [], logProbs: [] }));
     const all = lengths.slice(0, this.slotCount).reduce((sum, length) => sum + length, 0);
     // What does not enter at once enters while others are written.
     const most = Math.max(PREFILL_TOKENS, lengths[0]);
     for (const rows of new Set([all <= most ? all : most + this.slotCount - 1, this.slotCount])) {
       const zeros = new Int32Array(rows);
-      this.draw(drawn, await this.run({ tokens_N: zeros, slots_N: zeros, positions_N: zeros, last_B: new Int32Array(this.slotCount) }));
+      const [last_B, keys_B, counters_B] = [1, 2, 4].map((words) => new Int32Array(words * this.slotCount));
+      await this.passes.run({ tokens_N: zeros, slots_N: zeros, positions_N: zeros, last_B, keys_B, counters_B }, withoutPause);
     }
   }
 
@@ -113,69 +108,18 @@ class SampleRun {
       slots_N.fill(slot, begin, end);
       for (let n = begin; n < end; n++) positions_N[n] += position;
     }
-    return { tokens_N, slots_N, positions_N, last_B: cuSeqlens_S1.subarray(1).map((end) => end - 1) };
+    return { tokens_N, slots_N, positions_N, last_B: cuSeqlens_S1.subarray(1).map((end) => end - 1), ...this.randomWords(active) };
   }
 
-  /** Runs rows over their slots. @returns the hidden states of `last_B`, bf16 [B, D]. */
-  private async run({ tokens_N, slots_N, positions_N, last_B }: Rows): Promise<Activation> {
-    const { config, arena } = this.core;
-    const rows = tokens_N.length;
-    const isStep = rows === last_B.length;
-    arena.reset();
-    const ops = this.operations();
-    const place: CachePlace = { slots_N: ops.input(slots_N), positions_N: ops.input(positions_N) };
-    const hidden_ND = await decode(ops, this.core, {
-      rows,
-      tokens_N: ops.input(tokens_N),
-      positions_N: place.positions_N,
-      mix: (layer, qkv) => {
-        ops.cache(qkv, this.caches[layer], { place, kvHeads: config.kvHeads });
-        return ops.attentionDecode(qkv, this.caches[layer], { place, geometry: config, rows });
-      },
-      breathe: isStep ? undefined : this.breathe,
-    });
-    return isStep ? hidden_ND : ops.gather(hidden_ND, ops.input(last_B), { rows, picked: last_B.length, width: config.hiddenSize });
-  }
-
-  /** Draws the next id of each sequence from its hidden state. @returns the completions that ended. */
-  private draw(running: readonly Running[], hidden_BD: Activation): Completion[] {
-    const { kernels, arena, parameters } = this.core;
-    const { temperature, topK, topP } = this.request.sampling;
-    const rows = running.length;
-    const { value: logits_BV } = this.operations().linear(hidden_BD, parameters.head, { rows, dtype: 'f32' });
-    const { keys, counters } = this.randomWords(running);
-    const ids_B = arena.take('i32', [rows]);
-    const logProbs_B = arena.take('f32', [rows]);
-    kernels.sampleToken(
-      logits_BV, this.written(new Float32Array(rows).fill(temperature), [rows]), this.written(new Int32Array(rows).fill(topK), [rows]),
-      this.written(new Float32Array(rows).fill(topP), [rows]), this.written(keys, [rows, 2]), this.written(counters, [rows, 4]), ids_B, logProbs_B,
-    );
-    const ids = new Int32Array(rows);
-    const logProbs = new Float32Array(rows);
-    kernels.read(ids_B, ids);
-    kernels.read(logProbs_B, logProbs);
-    return running.map((entry, row) => this.slots.append(entry, ids[row], logProbs[row])).filter((ended) => ended !== undefined);
-  }
-
-  private operations(): Operations {
-    return new Operations(this.core.kernels, this.core.arena, undefined, this.packed);
-  }
-
-  private randomWords(running: readonly Running[]): { keys: Int32Array; counters: Int32Array } {
-    const keys = new Int32Array(2 * running.length);
-    const counters = new Int32Array(4 * running.length);
+  private randomWords(running: readonly Running[]): Pick<Rows, 'keys_B' | 'counters_B'> {
+    const keys_B = new Int32Array(2 * running.length);
+    const counters_B = new Int32Array(4 * running.length);
     for (const [row, { index, ids }] of running.entries()) {
       const words = drawWords({ ...this.request.key, sample: this.request.prompts[index].sample, position: ids.length });
-      keys.set(words.key, 2 * row);
-      counters.set(words.counter, 4 * row);
+      keys_B.set(words.key, 2 * row);
+      counters_B.set(words.counter, 4 * row);
     }
-    return { keys, counters };
-  }
-
-  private written(values: Int32Array | Float32Array, shape: readonly number[]): Tensor {
-    const tensor = this.core.arena.take(values instanceof Float32Array ? 'f32' : 'i32', shape);
-    this.core.kernels.write(tensor, values);
-    return tensor;
+    return { keys_B, counters_B };
   }
 
   private prompt(index: number): Int32Array {
