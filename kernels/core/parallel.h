@@ -1,6 +1,8 @@
 // parallel.h -- the only door to threads. Work is cut by index, never by arrival, so that results depend on the plan alone.
 #pragma once
 #include <omp.h>
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include "core/rehearsal.h"
 
@@ -20,18 +22,47 @@ inline void set_thread_count(int threads) {
 // Which of the threads runs this: 0 to thread_count() - 1, inside parallel_for.
 inline int thread_index() { return omp_get_thread_num(); }
 
+// Indices that one thread comes for first, and others when they have no more of their own.
+class alignas(64) IndexQueue {
+ public:
+  void fill(int64_t begin, int64_t end) {
+    next_.store(begin, std::memory_order_relaxed);
+    end_ = end;
+  }
+  // -1 when there are no more.
+  int64_t take() {
+    if (next_.load(std::memory_order_relaxed) >= end_) return -1;
+    const int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
+    return index < end_ ? index : -1;
+  }
+
+ private:
+  std::atomic<int64_t> next_;
+  int64_t end_;
+};
+
 // Calls body(index) once for every index in [0, count), each on one thread. Bodies must write disjoint memory; sums across indices belong in a
-// buffer of one slot an index, added afterwards in index order. `dynamic` schedules uneven bodies as threads come free, which cannot change results.
+// buffer of one slot an index, added afterwards in index order. A thread begins with its own share of the indices, the same in every call, so that it finds in
+// its caches what it left there a call before; then it helps the others, which cannot change results.
 // Bodies must not throw (allocate outside) and must not call gemm. In a rehearsal nothing runs.
 template <typename Body>
 void parallel_for(int64_t count, const Body& body) {
+  constexpr int most_threads = 256;
   if (rehearsing) return;
-  if (count <= 1 || thread_count() == 1) {
+  const int threads = std::min(thread_count(), most_threads);
+  if (count <= 1 || threads == 1) {
     for (int64_t index = 0; index < count; ++index) body(index);
     return;
   }
-#pragma omp parallel for schedule(dynamic, 1) num_threads(thread_count())
-  for (int64_t index = 0; index < count; ++index) body(index);
+  IndexQueue queues[most_threads];
+  for (int thread = 0; thread < threads; ++thread) queues[thread].fill(count * thread / threads, count * (thread + 1) / threads);
+#pragma omp parallel num_threads(threads)
+  {
+    for (int turn = 0; turn < threads; ++turn) {
+      IndexQueue& queue = queues[(thread_index() + turn) % threads];
+      for (int64_t index = queue.take(); index >= 0; index = queue.take()) body(index);
+    }
+  }
 }
 
 // Cuts [0, count) into blocks of `block` (the last may be short) and calls body(begin, end) once a block.
