@@ -12,6 +12,9 @@ import { headLinear, linearProducts } from './step-products.js';
 import { Tensors } from './tensors.js';
 import { mediansInTurns } from './turns.js';
 
+/** Turns of the head for each that was asked for: seven works a turn, and machines whose speed wanders, leave few turns' medians far apart. */
+const TURNS = 3;
+
 /** Head, loss and gradients against the three bare products of the same sizes: the faster of oneDNN and our own, each. */
 export function headCase(model: ShapeName, rows: number, scope: Scope): Case {
   const shape = `${model}: ${rows} rows, ${SHAPES[model].vocabSize} ids, width ${SHAPES[model].hiddenSize}`;
@@ -23,7 +26,7 @@ function headAgainstProducts({ kernels, probes, rounds }: Setting, { model, rows
   const tensors = new Tensors(kernels);
   const bare = new Tensors(kernels);
   const handles = linearProducts(linear, rows).map((product) => createProduct(probes, product, 'plain'));
-  const seconds = mediansInTurns(rounds, [headWork(kernels, tensors, { model, rows }), ...linearWorks(kernels, bare, linear, rows), ...handles.map((handle) => () => void probes.runProduct(handle))]);
+  const seconds = mediansInTurns(TURNS * rounds, [headWork(kernels, tensors, { model, rows }), ...linearWorks(kernels, bare, linear, rows), ...handles.map((handle) => () => void probes.runProduct(handle))]);
   handles.forEach((handle) => probes.freeProduct(handle));
   tensors.free();
   bare.free();
