@@ -74,24 +74,37 @@ Status linear_forward(Call& call) {
   return refuse(Code::bad_dtype, "out_NO is i32; it must be bf16 or f32");
 }
 
-Status expect_packed(Call& call) {
-  const int64_t elements = cpu::packed_weight_elements(call.extent('O'), call.extent('I'));
+// How a weight is packed: the operation that tells its elements, and the letter of its width out.
+struct Packing {
+  const char* operation;
+  const char* width_out;
+  int64_t (*elements)(int64_t width_out, int64_t I);
+};
+constexpr Packing plain{"packedElements", "O", cpu::packed_weight_elements};
+constexpr Packing gated{"packedGatedElements", "F", cpu::packed_gated_elements};
+
+Status expect_packed(Call& call, const Packing& packing, int64_t width_out) {
+  const int64_t elements = packing.elements(width_out, call.extent('I'));
   if (elements > 0 && call.extent('P') == elements) return fine();
-  return call.bad_shape("packed_P has " + std::to_string(call.extent('P')) + " elements; packedElements says " + std::to_string(elements));
+  return call.bad_shape("packed_P has " + std::to_string(call.extent('P')) + " elements; " + packing.operation + " says " + std::to_string(elements));
 }
 
-Status packed_elements(Call& call) {
-  const int64_t O = call.integer("O", 0, int64_t{1} << 40);
+Status tell_elements(Call& call, const Packing& packing) {
+  const int64_t width_out = call.integer(packing.width_out, 0, int64_t{1} << 40);
   const int64_t I = call.integer("I", 0, int64_t{1} << 40);
   LIMBECK_TRY(call.check());
-  return call.give(static_cast<double>(cpu::packed_weight_elements(O, I)));
+  return call.give(static_cast<double>(packing.elements(width_out, I)));
 }
+
+Status packed_elements(Call& call) { return tell_elements(call, plain); }
+
+Status packed_gated_elements(Call& call) { return tell_elements(call, gated); }
 
 Status pack_weight(Call& call) {
   const bf16* weight_OI = call.tensor<bf16>("weight_OI", "OI");
   bf16* packed_P = call.tensor<bf16>("packed_P", "P");
   LIMBECK_TRY(call.check());
-  LIMBECK_TRY(expect_packed(call));
+  LIMBECK_TRY(expect_packed(call, plain, call.extent('O')));
   return cpu::pack_weight({0, call.extent('I'), call.extent('O')}, {weight_OI, packed_P});
 }
 
@@ -101,7 +114,7 @@ Status linear_packed(Call& call) {
   const bf16* packed_P = call.tensor<bf16>("packed_P", "P");
   const AnyTensor out_NO = call.any_tensor("out_NO", "NO");
   LIMBECK_TRY(call.check());
-  LIMBECK_TRY(expect_packed(call));
+  LIMBECK_TRY(expect_packed(call, plain, call.extent('O')));
   const LinearPacked<bf16> rounded{x_NI, weight_OI, packed_P, static_cast<bf16*>(out_NO.data)};
   const LinearPacked<float> wide{x_NI, weight_OI, packed_P, static_cast<float*>(out_NO.data)};
   if (out_NO.dtype == DType::bf16) return cpu::linear_packed(linear_shape(call), rounded);
@@ -209,26 +222,13 @@ Status swiglu_forward(Call& call) {
   return cpu::swiglu_forward({call.extent('N'), call.extent('F')}, {gate_up_N2F, out_NF});
 }
 
-Status expect_packed_gates(Call& call, int64_t F) {
-  const int64_t elements = cpu::packed_gated_elements(F, call.extent('I'));
-  if (elements > 0 && call.extent('P') == elements) return fine();
-  return call.bad_shape("packed_P has " + std::to_string(call.extent('P')) + " elements; packedGatedElements says " + std::to_string(elements));
-}
-
-Status packed_gated_elements(Call& call) {
-  const int64_t F = call.integer("F", 0, int64_t{1} << 40);
-  const int64_t I = call.integer("I", 0, int64_t{1} << 40);
-  LIMBECK_TRY(call.check());
-  return call.give(static_cast<double>(cpu::packed_gated_elements(F, I)));
-}
-
 Status pack_gated(Call& call) {
   const bf16* weight_2FI = call.tensor<bf16>("weight_2FI", "WI");
   bf16* packed_P = call.tensor<bf16>("packed_P", "P");
   LIMBECK_TRY(call.check());
   const int64_t F = call.extent('W') / 2;
   if (call.extent('W') != 2 * F) return call.bad_shape("weight_2FI must have as many gates as ups; it has " + std::to_string(call.extent('W')) + " rows");
-  LIMBECK_TRY(expect_packed_gates(call, F));
+  LIMBECK_TRY(expect_packed(call, gated, F));
   return cpu::pack_gated({0, call.extent('I'), F}, {weight_2FI, packed_P});
 }
 
@@ -237,7 +237,7 @@ Status gated_linear(Call& call) {
   const bf16* packed_P = call.tensor<bf16>("packed_P", "P");
   bf16* out_NF = call.tensor<bf16>("out_NF", "NF");
   LIMBECK_TRY(call.check());
-  LIMBECK_TRY(expect_packed_gates(call, call.extent('F')));
+  LIMBECK_TRY(expect_packed(call, gated, call.extent('F')));
   return cpu::gated_linear({call.extent('N'), call.extent('I'), call.extent('F')}, {x_NI, packed_P, out_NF});
 }
 

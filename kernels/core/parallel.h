@@ -47,7 +47,7 @@ class alignas(64) IndexQueue {
 // Bodies must not throw (allocate outside) and must not call gemm. In a rehearsal nothing runs.
 template <typename Body>
 void parallel_for(int64_t count, const Body& body) {
-  constexpr int most_threads = 256;
+  constexpr int most_threads = 256;  // of one call; indices are rarely more
   if (rehearsing) return;
   const int threads = std::min(thread_count(), most_threads);
   if (count <= 1 || threads == 1) {
