@@ -7,7 +7,7 @@ import { ArgumentInvalid } from '../failure.js';
 import { stopOnSignal } from '../stop.js';
 import { chosen, titleOf } from './case.js';
 import { CASES } from './cases.js';
-import { figureTable, type Figure } from './figure.js';
+import { figureLine, figureTable, type Figure } from './figure.js';
 import { measureIdleTeacher } from './idle-teacher.js';
 import { CaseFailed, measureCase } from './measuring-process.js';
 import { RandomModels } from './random-models.js';
@@ -70,7 +70,9 @@ async function measureEngine(options: BenchOptions): Promise<{ figures: Figure[]
       sayAside(`measuring ${titleOf(entry)}`);
       try {
         const modelDir = await models.dirOf(entry);
-        figures.push(...(await measureCase(entry, { threads: availableParallelism(), rounds: options.rounds, modelDir, bufferBytes: BUFFER_BYTES[scope] }, signal)));
+        const measured = await measureCase(entry, { threads: availableParallelism(), rounds: options.rounds, modelDir, bufferBytes: BUFFER_BYTES[scope] }, signal);
+        figures.push(...measured);
+        for (const row of measured) sayAside(figureLine(row));
       } catch (error) {
         if (!(error instanceof CaseFailed)) throw error;
         sayAside(error.message);

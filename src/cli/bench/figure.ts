@@ -27,10 +27,11 @@ export function figureTable(figures: readonly Figure[]): string {
   const head = withGoals
     ? ['| figure | shape | value | limit | share | goal | verdict |', '| --- | --- | ---: | ---: | ---: | ---: | --- |']
     : ['| figure | shape | value | limit | share |', '| --- | --- | ---: | ---: | ---: |'];
-  return [...head, ...figures.map((figure) => row(figure) + (withGoals ? ` ${goalCells(figure)} |` : ''))].join('\n');
+  return [...head, ...figures.map((figure) => figureLine(figure) + (withGoals ? ` ${goalCells(figure)} |` : ''))].join('\n');
 }
 
-function row({ name, shape, value, unit, limit, share }: Figure): string {
+/** One figure as a row of that table, without its goal. */
+export function figureLine({ name, shape, value, unit, limit, share }: Figure): string {
   return `| ${name} | ${shape} | ${value.toFixed(1)} ${unit} | ${limit.toFixed(1)} ${unit} | ${share.toFixed(3)} |`;
 }
 
@@ -39,7 +40,6 @@ function goalCells(figure: Figure): string {
   if (!goal) return ' | ';
   return `${goal.atLeast === undefined ? `<= ${goal.atMost}` : `>= ${goal.atLeast}`} | ${holds(figure) ? 'holds' : 'MISSED'}`;
 }
-
 
 /** A figure from its value and its limit. */
 export function figure(row: Omit<Figure, 'share'>): Figure {

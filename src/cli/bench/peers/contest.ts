@@ -99,8 +99,12 @@ export function curveTable([ours, theirs]: readonly [Result, Result]): string {
 
 /** The figures as a Markdown table. */
 export function peerTable(figures: readonly PeerFigure[]): string {
-  const rows = figures.map(({ name, peer, ours, theirs, unit, ratio }) => `| ${name} | ${peer} | ${digits(ours)} | ${digits(theirs)} | ${unit} | ${ratio.toFixed(3)} |`);
-  return ['| figure | peer | ours | theirs | unit | ours / theirs |', '| --- | --- | ---: | ---: | --- | ---: |', ...rows].join('\n');
+  return ['| figure | peer | ours | theirs | unit | ours / theirs |', '| --- | --- | ---: | ---: | --- | ---: |', ...figures.map(figureLine)].join('\n');
+}
+
+/** One figure as a row of that table. */
+export function figureLine({ name, peer, ours, theirs, unit, ratio }: PeerFigure): string {
+  return `| ${name} | ${peer} | ${digits(ours)} | ${digits(theirs)} | ${unit} | ${ratio.toFixed(3)} |`;
 }
 
 function digits(value: number): string {

@@ -14,6 +14,8 @@ export interface PartContext {
   /** Milliseconds that never go back. */
   readonly clock: () => number;
   readonly say: (line: string) => void;
+  /** Takes the figures of every contest as soon as it has ended. */
+  readonly report: (figures: readonly PeerFigure[]) => Promise<void>;
 }
 
 /** The first step is not timed, but it is on the loss curve. */
@@ -28,50 +30,47 @@ export type PartName = keyof typeof PARTS;
 export const PART_NAMES = Object.keys(PARTS) as PartName[];
 
 /** One comparison on one workload. */
-export function runPart(part: PartName, context: PartContext): Promise<PeerFigure[]> {
+export function runPart(part: PartName, context: PartContext): Promise<void> {
   return PARTS[part](context);
 }
 
-async function compareTrl(context: PartContext): Promise<PeerFigure[]> {
+async function compareTrl(context: PartContext): Promise<void> {
   const setting = await tuned(context, (chosen) => openTrl(context, chosen, 1));
   const results = await contest(context, TRAINING, [() => EngineSide.trainerWithTeacher(context.workload), () => openTrl(context, setting, STEP.sequences)]);
-  return trainingFigures(context, 'train step with the teacher', results);
+  await context.report(trainingFigures(context, 'train step with the teacher', results));
 }
 
-async function comparePyTorch(context: PartContext): Promise<PeerFigure[]> {
+async function comparePyTorch(context: PartContext): Promise<void> {
   const setting = await tuned(context, (chosen) => openLoop(context, chosen, { sequences: 1, compile: false }));
-  const against = async (loop: 'plain' | 'compiled'): Promise<PeerFigure[]> => {
+  const against = async (loop: 'plain' | 'compiled'): Promise<void> => {
     const compile = loop === 'compiled';
     const results = await contest(context, TRAINING, [() => EngineSide.trainer(context.workload), () => openLoop(context, setting, { sequences: STEP.sequences, compile })]);
-    return trainingFigures(context, 'train step on stored targets', results);
+    await context.report(trainingFigures(context, 'train step on stored targets', results));
   };
-  const plain = await against('plain');
+  await against('plain');
   try {
-    return [...plain, ...(await against('compiled'))];
+    await against('compiled');
   } catch (error) {
     if (!(error instanceof PeerFailed)) throw error;
     context.say(`torch.compile does not work here: ${error.message}`);
-    return plain;
   }
 }
 
-async function compareGenerate(context: PartContext): Promise<PeerFigure[]> {
+async function compareGenerate(context: PartContext): Promise<void> {
   const setting = await tuned(context, (chosen) => openGenerate(context, chosen, { ...REQUEST, batch: TUNED_BATCH, newTokens: 16 }));
-  const figures: PeerFigure[] = [];
   for (const batch of BATCHES) {
     const generation = { ...REQUEST, batch };
     const results = await contest(context, GENERATING, [() => EngineSide.generator(context.workload, generation), () => openGenerate(context, setting, generation)]);
-    figures.push(rateFigure(generationName(context, generation), results, { amount: batch * generation.newTokens, unit: 'new tok' }));
+    await context.report([rateFigure(generationName(context, generation), results, { amount: batch * generation.newTokens, unit: 'new tok' })]);
   }
-  return figures;
 }
 
-async function compareLlama(context: PartContext): Promise<PeerFigure[]> {
+async function compareLlama(context: PartContext): Promise<void> {
   const generation = { ...REQUEST, batch: 1 };
   const gguf = await bf16Gguf(context);
   const setting = await tuned(context, (chosen) => openLlama(context, chosen, { gguf, generation }));
   const results = await contest(context, GENERATING, [() => EngineSide.generator(context.workload, generation), () => openLlama(context, setting, { gguf, generation })]);
-  return [rateFigure(generationName(context, generation), results, { amount: generation.newTokens, unit: 'new tok' })];
+  await context.report([rateFigure(generationName(context, generation), results, { amount: generation.newTokens, unit: 'new tok' })]);
 }
 
 async function tuned({ clock, say }: PartContext, open: (setting: ThreadSetting) => Promise<PeerProcess>): Promise<ThreadSetting> {

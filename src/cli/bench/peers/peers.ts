@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { SHAPES, type ShapeName } from '../shapes.js';
-import { peerTable, type PeerFigure } from './contest.js';
+import { figureLine, peerTable, type PeerFigure } from './contest.js';
 import { installPeers } from './environment.js';
 import { PART_NAMES, runPart, type PartName } from './parts.js';
 import { makeWorkload } from './workload.js';
@@ -24,18 +24,22 @@ export function addPeersCommand(program: Command): void {
     .option('--json <file>', 'also write the figures as JSON into the file')
     .description(`measure the engine beside TRL, PyTorch, Hugging Face generate and llama.cpp, which are installed below ${HOME} the first time`)
     .action(async (flags: PeersFlags) => {
-      const figures = await comparePeers(flags);
-      process.stdout.write(`${peerTable(figures)}\n`);
-      if (flags.json !== undefined) await writeFile(flags.json, `${JSON.stringify(figures, null, 2)}\n`);
+      process.stdout.write(`${peerTable(await comparePeers(flags))}\n`);
     });
 }
 
-async function comparePeers({ only, shape: shapes }: PeersFlags): Promise<PeerFigure[]> {
+/** All figures, in order. Each contest's are said, and written into the file, as soon as it has ended: a run takes long, and what ends it early takes nothing from what was measured. */
+async function comparePeers({ only, shape: shapes, json }: PeersFlags): Promise<PeerFigure[]> {
   const environment = await installPeers(HOME, sayAside);
   const figures: PeerFigure[] = [];
+  const report = async (ended: readonly PeerFigure[]): Promise<void> => {
+    figures.push(...ended);
+    sayAside(ended.map(figureLine).join('\n'));
+    if (json !== undefined) await writeFile(json, `${JSON.stringify(figures, null, 2)}\n`);
+  };
   for (const shape of shapes) {
     const workload = await makeWorkload(shape, HOME);
-    for (const part of only) figures.push(...(await runPart(part, { workload, environment, clock: () => performance.now(), say: sayAside })));
+    for (const part of only) await runPart(part, { workload, environment, clock: () => performance.now(), say: sayAside, report });
   }
   return figures;
 }
