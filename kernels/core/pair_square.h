@@ -63,4 +63,21 @@ inline __m512i join_rows(const bf16* even, const bf16* odd, int64_t columns) {
   return _mm512_permutexvar_epi16(turns, _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1));
 }
 
+// Writes the transpose of a stored [k, rows]: row i of `out` holds its k values, `out_leading` elements after row i - 1. k rounded up to 32 and rows rounded
+// up to 16 must fit; what is written beyond the matrix is zero.
+inline void straighten(const bf16* a, int64_t leading, int64_t k, int64_t rows, bf16* out, int64_t out_leading) {
+  for (int64_t begin = 0; begin < k; begin += square_values) {  // outermost, so that the lines of thirty-two rows are read while they are near
+    for (int64_t first = 0; first < rows; first += square_columns) {
+      PairSquare square;
+      for (int64_t p = 0; p < square_pairs; ++p) {
+        const int64_t row = begin + 2 * p;
+        const bf16* even = a + row * leading + first;
+        square.row[p] = row < k ? join_rows(even, row + 1 < k ? even + leading : nullptr, rows - first) : _mm512_setzero_si512();
+      }
+      transpose(square);
+      for (int64_t i = 0; i < square_columns; ++i) _mm512_storeu_si512(out + (first + i) * out_leading + begin, square.row[i]);
+    }
+  }
+}
+
 }  // namespace limbeck

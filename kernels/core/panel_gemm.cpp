@@ -12,10 +12,10 @@ namespace limbeck {
 
 namespace {
 
-constexpr int64_t packed_bytes = int64_t{8} << 20;    // of B at a time, which the cores share
-constexpr int64_t straight_bytes = int64_t{8} << 20;  // of A at a time, where it has to be turned
-constexpr int64_t near_bytes = 384 << 10;             // of A a task: they stay near while the panels pass
-constexpr int64_t turned_rows = 64;
+constexpr int64_t packed_bytes = int64_t{8} << 20;  // of B at a time, which the cores share
+constexpr int64_t turned_bytes = int64_t{8} << 20;  // of A at a time, where it has to be turned
+constexpr int64_t near_bytes = 384 << 10;           // of A a task: they stay near while the panels pass
+constexpr int64_t turned_rows = 128;                // of A a task: four lines of each row of k
 constexpr int64_t tasks_a_thread = 16;
 constexpr int64_t direct_tasks_a_thread = 3;
 constexpr int64_t packed_tasks_a_thread = 4;
@@ -41,27 +41,28 @@ class PanelProduct {
   // Allocates what the whole product needs.
   Status prepare() {
     if (whole_ || is_direct()) return fine();
-    static Scratch straight, panels;
+    static Scratch turned, panels;
     const int64_t depth = std::min(k_block, shape_.k);
     panel_elements_ = panel_pairs(depth) * 2 * panel_columns;
     panels_a_block_ = std::min(blocks_of(shape_.n, panel_columns), packed_bytes / (panel_elements_ * 2));
     panels_ = static_cast<bf16*>(panels.at_least(panels_a_block_ * panel_elements_ * 2));
     if (!panels_) return no_memory(panels_a_block_ * panel_elements_ * 2);
     if (shape_.a == Layout::normal) return fine();
-    straight_leading_ = round_up(depth, 32) + 32;  // off powers of two, at which eight rows would fall on one set of the first-level cache
-    straight_rows_ = std::min(round_up(shape_.m, vector_columns), straight_bytes / (straight_leading_ * 2) / vector_columns * vector_columns);
-    straight_ = static_cast<bf16*>(straight.at_least(straight_rows_ * straight_leading_ * 2));
-    return straight_ ? fine() : no_memory(straight_rows_ * straight_leading_ * 2);
+    const int64_t most_rows = turned_bytes / (turned_elements(tile_rows, depth) * 2) * tile_rows;
+    turned_rows_ = std::min(round_up(shape_.m, tile_rows), round_up(most_rows, turned_rows));
+    const int64_t bytes = turned_elements(turned_rows_, depth) * 2;
+    turned_ = static_cast<bf16*>(turned.at_least(bytes));
+    return turned_ ? fine() : no_memory(bytes);
   }
 
   void add_block(Part rows, Part depth, Into into, float* c, int64_t ldc) const {
-    run(rows, depth, [&](const PanelRows& a, int64_t row, const auto& columns, int64_t column) {
+    run(rows, depth, [&](const auto& a, int64_t row, const auto& columns, int64_t column) {
       panel_tiles(a, columns, into, c + (row - rows.begin) * ldc + column, ldc);
     });
   }
 
   void add_block(Part rows, Part depth, Into, bf16* c, int64_t ldc) const {
-    run(rows, depth, [&](const PanelRows& a, int64_t row, const auto& columns, int64_t column) {
+    run(rows, depth, [&](const auto& a, int64_t row, const auto& columns, int64_t column) {
       panel_tiles(a, columns, c + (row - rows.begin) * ldc + column, ldc);
     });
   }
@@ -72,12 +73,14 @@ class PanelProduct {
   void run(Part rows, Part depth, const Tile& tile) const {
     if (whole_) return run_packed(rows, depth, tile);
     if (is_direct()) return run_direct(rows, depth, tile);
-    const int64_t step = shape_.a == Layout::normal ? rows.size : straight_rows_;
-    for (int64_t begin = 0; begin < rows.size; begin += step) {
-      const Part part{rows.begin + begin, std::min(step, rows.size - begin)};
-      run_tasks(rows_of_a(part, depth), part.begin, depth, tile);
+    if (shape_.a == Layout::normal) return run_tasks(stored(rows, depth), rows.begin, depth, tile);
+    for (int64_t begin = 0; begin < rows.size; begin += turned_rows_) {
+      const Part part{rows.begin + begin, std::min(turned_rows_, rows.size - begin)};
+      run_tasks(turn(part, depth), part.begin, depth, tile);
     }
   }
+
+  PanelRows stored(Part rows, Part depth) const { return {a_ + rows.begin * shape_.lda + depth.begin, rows.size, shape_.lda, depth.size}; }
 
   bool is_direct() const { return shape_.m <= most_direct_rows && shape_.a == Layout::normal && shape_.b == Layout::transposed; }
 
@@ -85,8 +88,7 @@ class PanelProduct {
   void run_direct(Part rows, Part depth, const Tile& tile) const {
     const int64_t step = round_up(blocks_of(shape_.n, direct_tasks_a_thread * thread_count()), panel_columns);
     parallel_blocks(shape_.n, step, [&](int64_t begin, int64_t end) {
-      const PanelRows a{a_ + rows.begin * shape_.lda + depth.begin, rows.size, shape_.lda, depth.size};
-      tile(a, rows.begin, StoredColumns{b_ + begin * shape_.ldb + depth.begin, end - begin, shape_.ldb}, begin);
+      tile(stored(rows, depth), rows.begin, StoredColumns{b_ + begin * shape_.ldb + depth.begin, end - begin, shape_.ldb}, begin);
     });
   }
 
@@ -95,13 +97,13 @@ class PanelProduct {
   void run_packed(Part rows, Part depth, const Tile& tile) const {
     const PackedPanels all(shape_.n, depth.begin, depth.size);
     const bf16* panels = whole_ + all.offset;
-    const PanelRows a{a_ + rows.begin * shape_.lda + depth.begin, rows.size, shape_.lda, depth.size};
-    const int64_t task_rows = task_rows_of(a, all.count);
+    const PanelRows a = stored(rows, depth);
+    const int64_t task_rows = task_rows_of(a.count, a.k, all.count);
     const int64_t row_tasks = blocks_of(a.count, task_rows);
     const int64_t runs = row_tasks > 1 ? all.count : std::min(all.count, packed_tasks_a_thread * thread_count());
     parallel_for(row_tasks * runs, [&](int64_t index) {
       const int64_t row = index / runs * task_rows, run = index % runs;
-      const PanelRows part{a.data + row * a.leading, std::min(task_rows, a.count - row), a.leading, a.k};
+      const PanelRows part = a.from(row, task_rows);
       for (int64_t panel = all.count * run / runs; panel < all.count * (run + 1) / runs; ++panel) {
         const int64_t column = panel * panel_columns;
         const bf16* data = panels + panel * all.elements;
@@ -110,34 +112,33 @@ class PanelProduct {
     });
   }
 
-  PanelRows rows_of_a(Part rows, Part depth) const {
-    if (shape_.a == Layout::normal) return {a_ + rows.begin * shape_.lda + depth.begin, rows.size, shape_.lda, depth.size};
+  TurnedRows turn(Part rows, Part depth) const {
     parallel_blocks(rows.size, turned_rows, [&](int64_t begin, int64_t end) {
-      straighten(a_ + depth.begin * shape_.lda + rows.begin + begin, shape_.lda, depth.size, end - begin, straight_ + begin * straight_leading_, straight_leading_);
+      turn_rows(a_ + depth.begin * shape_.lda + rows.begin + begin, shape_.lda, depth.size, end - begin, turned_ + turned_elements(begin, depth.size));
     });
-    return {straight_, rows.size, straight_leading_, depth.size};
+    return {turned_, rows.size, depth.size};
   }
 
-  template <typename Tile>
-  void run_tasks(const PanelRows& a, int64_t first_row, Part depth, const Tile& tile) const {
+  template <typename Rows, typename Tile>
+  void run_tasks(const Rows& a, int64_t first_row, Part depth, const Tile& tile) const {
     const int64_t block_columns = panels_a_block_ * panel_columns;
     for (int64_t begin = 0; begin < shape_.n; begin += block_columns) {
       const Part columns{begin, std::min(block_columns, shape_.n - begin)};
       const int64_t panels = blocks_of(columns.size, panel_columns);
       parallel_for(panels, [&](int64_t index) { pack(columns, depth, index); });
-      const int64_t rows = task_rows_of(a, panels);
+      const int64_t rows = task_rows_of(a.count, a.k, panels);
       parallel_for(blocks_of(a.count, rows) * panels, [&](int64_t index) {
         const int64_t row = index / panels * rows, column = index % panels * panel_columns;
         const Panel panel{panels_ + index % panels * panel_elements_, std::min(panel_columns, columns.size - column)};
-        tile(PanelRows{a.data + row * a.leading, std::min(rows, a.count - row), a.leading, a.k}, first_row + row, panel, begin + column);
+        tile(a.from(row, rows), first_row + row, panel, begin + column);
       });
     }
   }
 
   // Few enough to stay near, and to keep all threads busy to the end.
-  int64_t task_rows_of(const PanelRows& a, int64_t panels) const {
-    const int64_t near = near_bytes / (a.k * 2);
-    const int64_t busy = blocks_of(a.count * panels, tasks_a_thread * thread_count());
+  int64_t task_rows_of(int64_t count, int64_t k, int64_t panels) const {
+    const int64_t near = near_bytes / (k * 2);
+    const int64_t busy = blocks_of(count * panels, tasks_a_thread * thread_count());
     return round_up(std::max<int64_t>(std::min(near, busy), 1), tile_rows);
   }
 
@@ -155,8 +156,8 @@ class PanelProduct {
   const bf16* whole_ = nullptr;
   bf16* panels_ = nullptr;
   int64_t panel_elements_ = 0, panels_a_block_ = 0;
-  bf16* straight_ = nullptr;
-  int64_t straight_leading_ = 0, straight_rows_ = 0;
+  bf16* turned_ = nullptr;
+  int64_t turned_rows_ = 0;
 };
 
 template <typename B, typename C>

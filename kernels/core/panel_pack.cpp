@@ -36,17 +36,21 @@ void pack_panel_from_rows(const bf16* b, int64_t leading, int64_t k, int64_t col
   }
 }
 
-void straighten(const bf16* a, int64_t leading, int64_t k, int64_t rows, bf16* out, int64_t out_leading) {
-  for (int64_t begin = 0; begin < k; begin += square_values) {  // outermost, so that the lines of thirty-two rows are read while they are near
+void turn_rows(const bf16* a, int64_t leading, int64_t k, int64_t rows, bf16* out) {
+  constexpr int64_t ahead = 16;  // rows of k: their lines lie far apart, and nothing else fetches them in time
+  const int64_t group = turned_elements(tile_rows, k);
+  const auto row_or_null = [&](int64_t row, int64_t first) { return row < k ? a + row * leading + first : nullptr; };
+  for (int64_t row = 0; row < k; row += 4) {
+    for (int64_t next = row + ahead; next < std::min(row + ahead + 4, k); ++next) {
+      for (int64_t first = 0; first < rows; first += line_bytes / 2) _mm_prefetch(reinterpret_cast<const char*>(a + next * leading + first), _MM_HINT_T0);
+    }
     for (int64_t first = 0; first < rows; first += vector_columns) {
-      PairSquare square;
-      for (int64_t p = 0; p < square_pairs; ++p) {
-        const int64_t row = begin + 2 * p;
-        const bf16* even = a + row * leading + first;
-        square.row[p] = row < k ? join_rows(even, row + 1 < k ? even + leading : nullptr, rows - first) : _mm512_setzero_si512();
-      }
-      transpose(square);
-      for (int64_t i = 0; i < vector_columns; ++i) _mm512_storeu_si512(out + (first + i) * out_leading + begin, square.row[i]);
+      const int64_t columns = rows - first;
+      const __m512i low = join_rows(a + row * leading + first, row_or_null(row + 1, first), columns);
+      const __m512i high = row + 2 < k ? join_rows(a + (row + 2) * leading + first, row_or_null(row + 3, first), columns) : _mm512_setzero_si512();
+      bf16* to = out + first / tile_rows * group + row * tile_rows;
+      _mm512_store_si512(to, _mm512_shuffle_i64x2(low, high, 0x44));
+      if (columns > tile_rows) _mm512_store_si512(to + group, _mm512_shuffle_i64x2(low, high, 0xee));
     }
   }
 }

@@ -20,8 +20,7 @@ struct Ahead {
 void pack_panel_from_columns(const StoredColumns& b, int64_t k, bf16* panel, Ahead ahead = {nullptr, 0});
 void pack_panel_from_rows(const bf16* b, int64_t leading, int64_t k, int64_t columns, bf16* panel);
 
-// Writes the transpose of a stored [k, rows]: row i of `out` holds its k values, `out_leading` elements after row i - 1. k rounded up to 32 and rows rounded
-// up to 16 must fit; what is written beyond the matrix is zero.
-void straighten(const bf16* a, int64_t leading, int64_t k, int64_t rows, bf16* out, int64_t out_leading);
+// Writes TurnedRows of A stored [k, rows], `leading` elements between rows of k: turned_elements(rows, k), 64-byte aligned.
+void turn_rows(const bf16* a, int64_t leading, int64_t k, int64_t rows, bf16* out);
 
 }  // namespace limbeck

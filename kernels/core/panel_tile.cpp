@@ -117,27 +117,48 @@ inline void fetch_tile(const T* c, int64_t ldc) {
   }
 }
 
-template <int rows, int vectors, typename Start, typename Lines, typename Target>
-void tile(const PanelRows& a, const Panel& b, const Start& start, const Lines& ahead, const Target& target) {
+// One tile's rows of A, a pair of values of one row at a time, on every lane.
+struct StoredPairs {
+  const PanelRows& a;
+  int64_t whole() const { return a.k / 2; }
+  bool has_single() const { return a.k % 2 != 0; }
+  __m512bh at(int row, int64_t pair) const { return splat_pair(a.data + row * a.leading + 2 * pair); }
+  __m512bh single(int row) const { return splat_single(a.data + row * a.leading + a.k - 1); }
+};
+
+struct TurnedPairs {
+  const TurnedRows& a;
+  int64_t whole() const { return panel_pairs(a.k); }
+  static constexpr bool has_single() { return false; }
+  __m512bh at(int row, int64_t pair) const { return splat_pair(a.data + (pair * tile_rows + row) * 2); }
+  __m512bh single(int row) const { return at(row, 0); }
+};
+
+inline StoredPairs pairs_of(const PanelRows& a) { return {a}; }
+inline TurnedPairs pairs_of(const TurnedRows& a) { return {a}; }
+
+template <int rows, int vectors, typename Rows, typename Start, typename Lines, typename Target>
+void tile(const Rows& a, const Panel& b, const Start& start, const Lines& ahead, const Target& target) {
   fetch_tile<rows, vectors>(target.c, target.ldc);
   __m512 sum[rows][vectors];
   for (int i = 0; i < rows; ++i) {
     for (int j = 0; j < vectors; ++j) sum[i][j] = start.get(i, j);
   }
-  const auto add_pair = [&](const bf16* from, int64_t pair, auto splat) {
+  const auto add_pair = [&](int64_t pair, auto value_of) {
     __m512bh b_row[vectors];
     for (int j = 0; j < vectors; ++j) b_row[j] = load_pairs(b.data + (pair * vectors + j) * 2 * vector_columns);
     for (int i = 0; i < rows; ++i) {
-      const __m512bh a_value = splat(from + i * a.leading + 2 * pair);
+      const __m512bh a_value = value_of(i);
       for (int j = 0; j < vectors; ++j) sum[i][j] = _mm512_dpbf16_ps(sum[i][j], a_value, b_row[j]);
     }
   };
-  const int64_t whole = a.k / 2;
+  const auto pairs = pairs_of(a);
+  const int64_t whole = pairs.whole();
   for (int64_t pair = 0; pair < whole; ++pair) {
     ahead.at(pair);
-    add_pair(a.data, pair, splat_pair);
+    add_pair(pair, [&](int row) { return pairs.at(row, pair); });
   }
-  if (a.k % 2 != 0) add_pair(a.data, whole, splat_single);
+  if (pairs.has_single()) add_pair(whole, [&](int row) { return pairs.single(row); });
   const int64_t last_columns = b.columns - (vectors - 1) * vector_columns;
   for (int i = 0; i < rows; ++i) {
     for (int j = 0; j < vectors - 1; ++j) target.put(i, j, sum[i][j]);
@@ -145,24 +166,23 @@ void tile(const PanelRows& a, const Panel& b, const Start& start, const Lines& a
   }
 }
 
-template <int rows, int vectors, typename Start, typename Lines, typename Target>
-void pick_rows(const PanelRows& a, const Panel& b, const Start& start, const Lines& ahead, const Target& target) {
+template <int rows, int vectors, typename Rows, typename Start, typename Lines, typename Target>
+void pick_rows(const Rows& a, const Panel& b, const Start& start, const Lines& ahead, const Target& target) {
   if constexpr (rows > 1) {
     if (a.count < rows) return pick_rows<rows - 1, vectors>(a, b, start, ahead, target);
   }
   tile<rows, vectors>(a, b, start, ahead, target);
 }
 
-template <int vectors, typename Start, typename Lines, typename Target>
-void all_rows(const PanelRows& a, const Panel& b, const Start& start, const Lines& ahead, const Target& target) {
+template <int vectors, typename Rows, typename Start, typename Lines, typename Target>
+void all_rows(const Rows& a, const Panel& b, const Start& start, const Lines& ahead, const Target& target) {
   if constexpr (vectors > 1) {
     if (panel_vectors(b.columns) < vectors) return all_rows<vectors - 1>(a, b, start, ahead, target);
   }
   const int64_t tiles = tiles_of(a.count);
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t i = t * tile_rows;
-    const PanelRows rows{a.data + i * a.leading, std::min(tile_rows, a.count - i), a.leading, a.k};
-    pick_rows<tile_rows, vectors>(rows, b, start.below(i), ahead.share(t, tiles), Target{target.c + i * target.ldc, target.ldc});
+    pick_rows<tile_rows, vectors>(a.from(i, tile_rows), b, start.below(i), ahead.share(t, tiles), Target{target.c + i * target.ldc, target.ldc});
   }
 }
 
@@ -227,21 +247,26 @@ void multiply(const PanelRows& a, const Panel& b, const Target& target) {
 }
 
 template <typename Target>
+void multiply(const TurnedRows& a, const Panel& b, const Target& target) { all_rows<most_vectors>(a, b, FromZero{}, NothingAhead{}, target); }
+
+template <typename Target>
 void multiply(const PanelRows& a, const StoredColumns& b, const Target& target) { all_columns(a, b, target); }
 
 }  // namespace
 
-template <typename Columns>
-void panel_tiles(const PanelRows& a, const Columns& b, Into into, float* c, int64_t ldc) {
+template <typename Rows, typename Columns>
+void panel_tiles(const Rows& a, const Columns& b, Into into, float* c, int64_t ldc) {
   if (into == Into::add) multiply(a, b, AddFloats{c, ldc});
   else multiply(a, b, StoreFloats{c, ldc});
 }
 
-template <typename Columns>
-void panel_tiles(const PanelRows& a, const Columns& b, bf16* c, int64_t ldc) { multiply(a, b, StoreBf16{c, ldc}); }
+template <typename Rows, typename Columns>
+void panel_tiles(const Rows& a, const Columns& b, bf16* c, int64_t ldc) { multiply(a, b, StoreBf16{c, ldc}); }
 
 template void panel_tiles(const PanelRows&, const Panel&, Into, float*, int64_t);
 template void panel_tiles(const PanelRows&, const Panel&, bf16*, int64_t);
+template void panel_tiles(const TurnedRows&, const Panel&, Into, float*, int64_t);
+template void panel_tiles(const TurnedRows&, const Panel&, bf16*, int64_t);
 template void panel_tiles(const PanelRows&, const StoredColumns&, Into, float*, int64_t);
 template void panel_tiles(const PanelRows&, const StoredColumns&, bf16*, int64_t);
 

@@ -1,9 +1,10 @@
-// panel_tile.h -- the innermost step of panel_gemm.h: a few rows of A times one packed panel of B, on one thread. Rows of A are read as stored,
-//   k contiguous.
+// panel_tile.h -- the innermost step of panel_gemm.h: a few rows of A times one packed panel of B, on one thread. Rows of A are read as stored where k is
+//   contiguous, and in pairs where it is not.
 //   A panel holds `panel_columns` columns of B over k: row p of it holds, for each column, the two values of k = 2p and 2p + 1, side by side. Columns and
 //   values beyond the matrix are zero; a panel's columns come in vectors of 16, and the last panel of a matrix keeps only those it needs.
 //   One element of C is one chain: float32, from zero, over k in ascending pairs. So a row's result depends on that row alone, however the rest is cut.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include "core/bf16.h"
 #include "core/tile_gemm.h"
@@ -22,6 +23,16 @@ struct PanelRows {
   int64_t count;    // rows, >= 1
   int64_t leading;  // elements between rows
   int64_t k;        // >= 1
+  PanelRows from(int64_t row, int64_t most) const { return {data + row * leading, std::min(most, count - row), leading, k}; }
+};
+
+// Rows of A in groups of `tile_rows`: row p of a group holds, for each of its rows, the two values of k = 2p and 2p + 1, side by side. Zero beyond the matrix.
+inline int64_t turned_elements(int64_t rows, int64_t k) { return (rows + tile_rows - 1) / tile_rows * tile_rows * ((k + 3) / 4 * 4); }
+struct TurnedRows {
+  const bf16* data;  // 64-byte aligned
+  int64_t count;
+  int64_t k;
+  TurnedRows from(int64_t row, int64_t most) const { return {data + turned_elements(row, k), std::min(most, count - row), k}; }  // row: a multiple of tile_rows
 };
 
 struct Panel {
@@ -37,12 +48,12 @@ struct StoredColumns {
   int64_t leading;  // elements between columns
 };
 
-// C[i, j] = or += sum_k rows[i, k] columns[k, j], with `ldc` elements between rows of C; into bf16 rounded once and overwritten. Columns is Panel, or
-// StoredColumns for at most most_direct_rows rows: the same bits.
+// C[i, j] = or += sum_k rows[i, k] columns[k, j], with `ldc` elements between rows of C; into bf16 rounded once and overwritten. Rows is PanelRows or
+// TurnedRows, Columns is Panel, or StoredColumns for at most most_direct_rows PanelRows: the same bits.
 constexpr int64_t most_direct_rows = 64;
-template <typename Columns>
-void panel_tiles(const PanelRows&, const Columns&, Into, float* c, int64_t ldc);
-template <typename Columns>
-void panel_tiles(const PanelRows&, const Columns&, bf16* c, int64_t ldc);
+template <typename Rows, typename Columns>
+void panel_tiles(const Rows&, const Columns&, Into, float* c, int64_t ldc);
+template <typename Rows, typename Columns>
+void panel_tiles(const Rows&, const Columns&, bf16* c, int64_t ldc);
 
 }  // namespace limbeck

@@ -6,9 +6,11 @@
 #include "core/amx_rows.h"
 #include "core/build_info.h"
 #include "core/lanes.h"
-#include "core/panel_pack.h"
 #include "core/transpose.h"
 #include "ops/kv_cache.h"
+#ifdef __AVX512BF16__
+#include "core/pair_square.h"
+#endif
 
 namespace limbeck::cpu {
 
