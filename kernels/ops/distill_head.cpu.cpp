@@ -36,8 +36,8 @@ Status check_rows(const HeadMatrices& head, const DistillRows& rows) {
   return rows.loss == Loss::hard ? fine() : refuse(Code::bad_value, "targets may be absent only for the loss hard");
 }
 
-// Each chunk reads and writes all of dweight once. Where tile units multiply, 200 rows of products take no longer than that.
-int64_t training_chunk_rows(int64_t V) { return has_tile_products() ? head_chunk_rows(V, int64_t{320} << 20, 1024) : head_chunk_rows(V); }
+// Each chunk reads and writes all of dweight once, and reads the weight twice. Where bf16 is multiplied fast, 200 rows of products take little longer than that.
+int64_t training_chunk_rows(int64_t V) { return has_bf16_products() ? head_chunk_rows(V, int64_t{320} << 20, 1024) : head_chunk_rows(V); }
 
 // Scratch of one call.
 struct Chunk {
