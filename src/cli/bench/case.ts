@@ -26,6 +26,11 @@ export interface CaseModel {
   readonly layers?: number;
 }
 
+/** How a case's shape names its student. */
+export function modelText({ name, layers }: CaseModel): string {
+  return layers === undefined ? name : `${name} with ${layers} layers`;
+}
+
 /** Figures that are measured together, in a process of their own: nothing else's memory, threads or crash is in them. */
 export interface Case {
   /** What the rows begin with; rows that a goal of the project judges begin with "gate". */

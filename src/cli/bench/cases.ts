@@ -51,7 +51,7 @@ function stepCases(): Case[] {
     ...[256, 1024, 2048].map((length) => trainStepCase('smollm2-135m', even(4096 / length, length), STEP)),
     trainStepCase('smollm2-135m', { lengths: logNormalLengths(mix, 7), text: 'log-normal mix of 7 sequences' }, STEP),
     contentionCase('smollm2-135m', even(4, 512), 'full'),
-    packedCase({ name: 'smollm2-135m', layers: 6 }, { median: 96, sigma: 0.8, least: 16, most: 512 }, 'standard'),
+    packedCase({ name: 'smollm2-135m' }, { median: 96, sigma: 0.8, least: 16, most: 512 }, 'standard'),
   ];
 }
 

@@ -3,7 +3,7 @@ import type { Completion, Engine, RandomKey, SamplePrompt } from '../../engine/e
 import type { Sampling } from '../../tokens/sample.js';
 import { readModelConfig } from '../../model-files/config.js';
 import { logNormalLengths, type LengthMix } from './batches.js';
-import type { Case, CaseModel, Scope, Setting } from './case.js';
+import { modelText, type Case, type CaseModel, type Scope, type Setting } from './case.js';
 import { completions, promptIds } from './decode.js';
 import { figure, type Figure } from './figure.js';
 import { median } from './median.js';
@@ -25,7 +25,7 @@ const STOP_SHARE = 1 / 32;
  */
 export function continuousCase(model: CaseModel, mix: LengthMix, scope: Scope): Case {
   const name = 'gate continuous';
-  const shape = `${model.name} with ${model.layers} layers, ${SEQUENCES} sequences in ${GROUP} slots`;
+  const shape = `${modelText(model)}, ${SEQUENCES} sequences in ${GROUP} slots`;
   return { name, shape, model, scope, measure: (setting) => measureContinuous(setting, { name, shape, mix }) };
 }
 

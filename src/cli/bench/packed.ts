@@ -3,7 +3,7 @@ import { readModelConfig } from '../../model-files/config.js';
 import type { PackedBatch } from '../../tokens/batch.js';
 import { AppError } from '../../common/errors.js';
 import { distillBatch, logNormalLengths, paddedPlan, type LengthMix } from './batches.js';
-import type { Case, CaseModel, Scope, Setting } from './case.js';
+import { modelText, type Case, type CaseModel, type Scope, type Setting } from './case.js';
 import { figure, type Figure } from './figure.js';
 import { median } from './median.js';
 import { withEngine } from './train-step.js';
@@ -23,7 +23,7 @@ class LossesDiffer extends AppError {
 /** Training on sequences end to end against sequences filled to the longest of their micro-batch, with the same rows of loss; a step less its AdamW, which is the same. */
 export function packedCase(model: CaseModel, mix: LengthMix, scope: Scope): Case {
   const name = 'gate packed';
-  const shape = `${model.name} with ${model.layers} layers, ${SEQUENCES} sequences, micro-batches of ${MICRO_BATCH}`;
+  const shape = `${modelText(model)}, ${SEQUENCES} sequences, micro-batches of ${MICRO_BATCH}`;
   return { name, shape, model, scope, measure: (setting) => measurePacked(setting, { name, shape, mix }) };
 }
 
