@@ -51,6 +51,7 @@ export async function align(job: AlignJob, signal?: AbortSignal): Promise<void> 
           loss: stage.loss,
           optim: optimStep(optimizer, learningRate),
           microBatchTokens: spec.micro_batch_tokens,
+          recompute: spec.recompute,
         },
         signal,
       );

@@ -103,7 +103,10 @@ async function trainHard(ground: Ground, { bench, collected, training, rate }: C
       const chosen = planned.samples.map((sample) => samples[sample]);
       await trainStep(
         engine,
-        { samples: chosen, lossTokens: planned.lossTokens, loss: { kind: 'hard' }, optim: optimStep(plan.optimizer, learningRate), microBatchTokens: plan.micro_batch_tokens },
+        {
+          samples: chosen, lossTokens: planned.lossTokens, loss: { kind: 'hard' }, optim: optimStep(plan.optimizer, learningRate),
+          microBatchTokens: plan.micro_batch_tokens, recompute: plan.recompute,
+        },
         signal,
       );
       onEvent({ kind: 'progress', stage: 'controls', label, done: index + 1, total: steps.length, unit: 'steps', rate: rateOf(index + 1, (clock() - began) / 1000) });

@@ -47,6 +47,7 @@ export async function distill({ engine, desk, clock, samples, plan, spec }: Dist
           loss: stage.loss,
           optim: optimStep(optimizer, learningRate),
           microBatchTokens: spec.micro_batch_tokens,
+          recompute: spec.recompute,
         },
         signal,
       );

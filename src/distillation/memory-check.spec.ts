@@ -25,10 +25,10 @@ const unused = (): never => {
   throw new Error('not asked here');
 };
 
-/** Foresees 1 GiB and another for every 1024 tokens of its largest work. */
+/** Foresees 1 GiB and another for every 1024 tokens of its largest work, of which those whose layers are recomputed weigh a quarter. */
 class PricedEngine extends Engine {
   async foresee(works: readonly Work[]): Promise<MemoryForecast> {
-    const tokens = (work: Work): number => (work.kind === 'sample' ? Math.min(32, work.prompts) * (work.promptTokens + work.maxTokens) : work.tokens);
+    const tokens = (work: Work): number => (work.kind === 'sample' ? Math.min(32, work.prompts) * (work.promptTokens + work.maxTokens) : work.recompute === 'layers' ? work.tokens / 4 : work.tokens);
     return { residentBytes: 2 ** 30, peakBytes: 1024 * MIB + MIB * Math.max(...works.map(tokens)) };
   }
   forward = unused;
@@ -49,7 +49,7 @@ const TARGETS = 2 * 2 * 60 * 16 * 8;
 describe('worksOf', () => {
   it('names the largest works of training, evaluation and sampling', () => {
     expect(worksOf(subject.spec.method.distillation, subject)).toEqual([
-      { kind: 'train', sequences: 20, tokens: 2048, rows: Math.ceil((2048 * 60) / (30 + 60)), k: 17 },
+      { kind: 'train', sequences: 20, tokens: 2048, rows: Math.ceil((2048 * 60) / (30 + 60)), k: 17, recompute: 'none' },
       { kind: 'evaluate', sequences: 18, tokens: 2048, rows: Math.ceil((2048 * 60) / (30 + 60)), k: 17 },
       { kind: 'sample', prompts: 10, promptTokens: 50, maxTokens: 20 },
       { kind: 'sample', prompts: 3, promptTokens: 40, maxTokens: 30 },
@@ -85,6 +85,15 @@ describe('checkMemory', () => {
       check: 'memory',
       message: 'preflight check "memory" failed: 3.00 GiB are needed and 1.98 GiB are free; any of these would fit: micro_batch_tokens at most 1000 (1.98 GiB)',
     });
+  });
+
+  it('names layers that are recomputed where training alone is too large, unless they are already', async () => {
+    const spec = parsed({ align: { steps: 0 } });
+    const long = { ...subject, spec, training: prompts(4000), freeMemoryBytes: 3100 * MIB };
+    await expect(checkMemory(long, new PricedEngine())).rejects.toMatchObject({ message: expect.stringMatching(/are free; any of these would fit: recompute: layers \(3\.00 GiB\)$/) });
+    const recomputed = parsed({ align: { steps: 0 }, recompute: 'layers' });
+    expect(await checkMemory({ ...long, spec: recomputed }, new PricedEngine())).toMatchObject({ check: { verdict: 'passed' } });
+    await expect(checkMemory({ ...long, spec: recomputed, training: prompts(40_000) }, new PricedEngine())).rejects.toMatchObject({ message: expect.not.stringContaining('recompute') });
   });
 
   it('names the size of a student that would fit', async () => {

@@ -27,13 +27,13 @@ const BYTES_PER_TARGET = 8;
 
 /** The largest works that a run asks of the engine, every completion as long as its limit allows. */
 export function worksOf(plan: DistillationSpec, { training, heldOut: all }: Pick<MemorySubject, 'training' | 'heldOut'>): Work[] {
-  const { collect, align, evaluate, micro_batch_tokens, targets } = plan;
+  const { collect, align, evaluate, micro_batch_tokens, recompute, targets } = plan;
   const heldOut = all.slice(0, evaluate.prompts);
   const batch = (kind: 'train' | 'evaluate', prompts: Subject['training'], completion: number): Work => {
     const sequence = longestPrompt(prompts) + completion;
     const tokens = Math.max(micro_batch_tokens, sequence);
     const meanPrompt = prompts.reduce((sum, { ids_T }) => sum + ids_T.length, 0) / Math.max(1, prompts.length);
-    return { kind, sequences: Math.floor(tokens / sequence), tokens, rows: Math.ceil((tokens * completion) / (meanPrompt + completion)), k: targets.top_k + 1 };
+    return { kind, sequences: Math.floor(tokens / sequence), tokens, rows: Math.ceil((tokens * completion) / (meanPrompt + completion)), k: targets.top_k + 1, ...(kind === 'train' ? { recompute } : {}) };
   };
   const sampled = (prompts: Subject['training'], count: number, maxTokens: number): Work => ({ kind: 'sample', prompts: count, promptTokens: Math.max(1, longestPrompt(prompts)), maxTokens });
   return [
@@ -72,7 +72,10 @@ interface Short {
 async function remedies(subject: MemorySubject, { engine, free, forecast, memoryBytes }: Short): Promise<string> {
   const bytesFor = async (plan: DistillationSpec): Promise<number> => (await engine.foresee(worksOf(plan, subject))).peakBytes + targetBytes(plan, subject);
   const found: string[] = [];
-  for (const { name, value, turnedTo } of knobsOf(subject.spec.method.distillation)) {
+  const distillation = subject.spec.method.distillation;
+  const recomputed = distillation.recompute === 'layers' ? Infinity : await bytesFor({ ...distillation, recompute: 'layers' });
+  if (recomputed <= free) found.push(`recompute: layers (${gibibytes(recomputed)})`);
+  for (const { name, value, turnedTo } of knobsOf(distillation)) {
     const most = await largestThat(value - 1, async (smaller) => (await bytesFor(turnedTo(smaller))) <= free);
     if (most > 0) found.push(`${name} at most ${most} (${gibibytes(await bytesFor(turnedTo(most)))})`);
   }

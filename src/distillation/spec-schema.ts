@@ -94,6 +94,8 @@ const shared = {
   checkpoint_every: z.union([duration, stepCount], { error: INTERVAL }).default('5m'),
   /** Most tokens the engine works on at once; a longer single sequence goes alone. Equal bits need an equal cut, so it belongs to the spec. */
   micro_batch_tokens: positiveInteger.default(2048),
+  /** What training computes again on the way back instead of keeping it: nothing, or every layer, for less memory and more time. The student is the same. */
+  recompute: z.enum(['none', 'layers']).default('none'),
   export: z
     .array(z.enum(['safetensors', 'onnx']))
     .refine((kinds) => kinds.includes('safetensors') && new Set(kinds).size === kinds.length, 'a list of safetensors and, if wanted, onnx, each once')

@@ -161,6 +161,6 @@ describe('parseServiceSpec', () => {
     const schema = z.toJSONSchema(serviceDistillationSchema, { io: 'input' });
 
     expect(schema).toMatchObject({ type: 'object', required: ['teacher'], additionalProperties: false });
-    expect(Object.keys(schema.properties ?? {})).toEqual(['teacher', 'targets', 'modes', 'collect', 'distill', 'align', 'optimizer', 'evaluate', 'checkpoint_every', 'micro_batch_tokens', 'export', 'controls']);
+    expect(Object.keys(schema.properties ?? {})).toEqual(['teacher', 'targets', 'modes', 'collect', 'distill', 'align', 'optimizer', 'evaluate', 'checkpoint_every', 'micro_batch_tokens', 'recompute', 'export', 'controls']);
   });
 });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { ReferenceEngine } from '../engine/reference/reference-engine.js';
 import type { ModelConfig } from '../model-files/config.js';
 import { TINY_MODEL, tinyTensors } from '../../test/support/tiny-model.js';
@@ -67,6 +67,17 @@ describe('trainStep', () => {
       expect(Math.abs(means.loss)).toBeLessThan(1e-4);
       expect(gradNorm).toBeLessThan(1e-2);
     }
+  });
+
+  it.each(['none', 'layers'] as const)('has the engine recompute %s', async (recompute) => {
+    const samples = await taughtBy(openEngine(1));
+    const engine = openEngine(2);
+    const asked = vi.spyOn(engine, 'forwardBackward');
+
+    await trainStep(engine, { samples, lossTokens: lossTokensOf(samples), loss: forward, optim: adam, microBatchTokens: 25, recompute });
+
+    expect(asked.mock.calls.length).toBeGreaterThan(1);
+    for (const [, , , options] of asked.mock.calls) expect(options?.recompute).toBe(recompute);
   });
 
   it('changes nothing when it is stopped', async () => {

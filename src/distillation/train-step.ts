@@ -1,4 +1,4 @@
-import type { Engine, OptimStep } from '../engine/engine.js';
+import type { Engine, OptimStep, Recompute } from '../engine/engine.js';
 import { ROW_METRICS, type LossSpec, type RowMetric } from '../tokens/loss.js';
 import { Aborted } from '../common/errors.js';
 import { packBatch, tokensOf, type TargetedSample } from './packing.js';
@@ -13,6 +13,7 @@ export interface TrainStep {
   readonly optim: OptimStep;
   /** Most tokens of a micro-batch. */
   readonly microBatchTokens: number;
+  readonly recompute?: Recompute;
 }
 
 /** What a step measured on its way. */
@@ -31,7 +32,7 @@ export async function trainStep(engine: Engine, step: TrainStep, signal?: AbortS
   const rows: Float32Array[] = [];
   for (const samples of cutMicroBatches(step.samples, tokensOf, step.microBatchTokens)) {
     const batch = packBatch(samples, step.loss.kind);
-    rows.push((await engine.forwardBackward(batch, step.loss, step.lossTokens, signal)).rowMetrics_RM);
+    rows.push((await engine.forwardBackward(batch, step.loss, step.lossTokens, { recompute: step.recompute, signal })).rowMetrics_RM);
   }
   if (signal?.aborted) throw new Aborted('the training step');
   const { gradNorm } = await engine.optimStep(step.optim);

@@ -53,6 +53,18 @@ export interface ScoreRequest {
   readonly k: number;
 }
 
+/**
+ * What a training pass keeps of its activations until gradients come back: `none` recomputed, all of them; `layers`, what each layer began with, and every layer is
+ * computed again on the way back (Chen et al. 2016, section 3). A matter of memory and time alone: the bits are the same.
+ */
+export type Recompute = 'none' | 'layers';
+
+export interface TrainOptions {
+  /** Default `none`. */
+  readonly recompute?: Recompute;
+  readonly signal?: AbortSignal;
+}
+
 /** Sequences read together: `train` with gradients and the optimiser step, `evaluate` without, `score` as `Engine.score` does. */
 export interface SequenceWork {
   readonly kind: 'train' | 'evaluate' | 'score';
@@ -63,6 +75,8 @@ export interface SequenceWork {
   readonly rows: number;
   /** Entries of a row's support. */
   readonly k: number;
+  /** Of `train`; default `none`. */
+  readonly recompute?: Recompute;
 }
 
 /** Prompts to continue. */
@@ -126,7 +140,7 @@ export abstract class Engine {
    * @param normalizer the weight of the whole step, > 0, known before its first micro-batch.
    * @throws BatchInvalid, BatchTooLarge before any work; gradients stay as they were.
    */
-  abstract forwardBackward(batch: PackedBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums>;
+  abstract forwardBackward(batch: PackedBatch, loss: LossSpec, normalizer: number, options?: TrainOptions): Promise<LossSums>;
 
   /** Clips, applies AdamW and forgets the gradients. @returns the L2 norm before clipping. */
   abstract optimStep(step: OptimStep): Promise<{ readonly gradNorm: number }>;

@@ -196,10 +196,10 @@ describe('a whole run on a tiny model', () => {
       const engine = await ReferenceEngine.open(dir);
       const forwardBackward = engine.forwardBackward.bind(engine);
       const slot = rows.push(0) - 1;
-      engine.forwardBackward = async (batch, loss, normalizer, signal) => {
+      engine.forwardBackward = async (batch, loss, normalizer, options) => {
         expect(loss.kind).toBe('hard');
         rows[slot] += batch.rows_R.length;
-        return forwardBackward(batch, loss, normalizer, signal);
+        return forwardBackward(batch, loss, normalizer, options);
       };
       return engine;
     };

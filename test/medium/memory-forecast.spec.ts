@@ -20,6 +20,7 @@ const WORKS: readonly Work[] = [
   { kind: 'train', sequences: 4, tokens: 1024, rows: 800, k: 64 },
   { kind: 'train', sequences: 1, tokens: 2048, rows: 2000, k: 8 },
   { kind: 'train', sequences: 8, tokens: 256, rows: 64, k: 64 },
+  { kind: 'train', sequences: 4, tokens: 4096, rows: 800, k: 64, recompute: 'layers' },
   { kind: 'evaluate', sequences: 4, tokens: 2048, rows: 1600, k: 64 },
   { kind: 'score', sequences: 8, tokens: 4096, rows: 4000, k: 64 },
   { kind: 'sample', prompts: 32, promptTokens: 200, maxTokens: 8 },
@@ -66,7 +67,7 @@ function callsOf(work: Work): EngineCall[] {
   const loss = { kind: 'forward_kl', truncation: 'tail_bucket' } as const;
   if (work.kind === 'evaluate') return [{ method: 'forward', batch: batchOf(work), loss }];
   const step = { learningRate: 1e-4, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0, clip: 1 };
-  return [{ method: 'forwardBackward', batch: batchOf(work), loss, normalizer: work.rows }, { method: 'optimStep', step }];
+  return [{ method: 'forwardBackward', batch: batchOf(work), loss, normalizer: work.rows, recompute: work.recompute }, { method: 'optimStep', step }];
 }
 
 function batchOf({ sequences, tokens, rows, k }: SequenceWork): PackedBatch {

@@ -41,13 +41,14 @@ export function orderingAfter(step: number, order: () => Promise<unknown>): Tamp
       taken++;
       return optimStep(settings);
     };
-    engine.forwardBackward = async (batch, loss, normalizer, signal) => {
+    engine.forwardBackward = async (batch, loss, normalizer, options) => {
       if (taken === step && !isGiven) {
         isGiven = true;
         await order();
+        const signal = options?.signal;
         if (signal && !signal.aborted) await once(signal, 'abort');
       }
-      return forwardBackward(batch, loss, normalizer, signal);
+      return forwardBackward(batch, loss, normalizer, options);
     };
   };
 }

@@ -8,7 +8,7 @@ import { linearCase } from './linear.js';
 import { adamwCase, attentionCase, elementwiseCase } from './operations.js';
 import { packedCase } from './packed.js';
 import type { ShapeName } from './shapes.js';
-import { contentionCase, trainStepCase, type StepPlan } from './train-step.js';
+import { contentionCase, recomputeCase, trainStepCase, type StepPlan } from './train-step.js';
 
 const STUDENTS: readonly ShapeName[] = ['smollm2-135m', 'smollm2-360m', 'qwen3-0.6b'];
 const GATE = { name: 'gate train step', scope: 'standard' } as const;
@@ -50,6 +50,7 @@ function stepCases(): Case[] {
     ...STUDENTS.map((model) => trainStepCase(model, even(1, 512), STEP)),
     ...[256, 1024, 2048].map((length) => trainStepCase('smollm2-135m', even(4096 / length, length), STEP)),
     trainStepCase('smollm2-135m', { lengths: logNormalLengths(mix, 7), text: 'log-normal mix of 7 sequences' }, STEP),
+    recomputeCase('smollm2-135m', even(4, 512), 'standard'),
     contentionCase('smollm2-135m', even(4, 512), 'full'),
     packedCase({ name: 'smollm2-135m' }, { median: 96, sigma: 0.8, least: 16, most: 512 }, 'standard'),
   ];
@@ -78,6 +79,7 @@ function trialCases(): Case[] {
     headMemoryCase('trial', 64, scope),
     adamwCase(1e4, scope),
     trainStepCase('trial', even(2, 32), { name: 'gate train step', scope }),
+    recomputeCase('trial', even(2, 32), scope),
     contentionCase('trial', even(2, 32), scope),
     packedCase({ name: 'trial', layers: 1 }, { median: 16, sigma: 0.8, least: 4, most: 64 }, scope),
     decodeCase('trial', { batch: 2, contexts: [64] }, { name: 'gate decode', scope }),

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { NativeEngine } from '../../engine/native/native-engine.js';
-import type { Engine } from '../../engine/engine.js';
+import type { Engine, Recompute } from '../../engine/engine.js';
 import { readModelConfig } from '../../model-files/config.js';
 import type { PackedBatch } from '../../tokens/batch.js';
 import { distillBatch } from './batches.js';
@@ -52,6 +52,33 @@ async function measureTrainStep(setting: Setting, { lengths, name, shape }: { le
   ];
 }
 
+/** A step whose layers are computed again on the way back, against one that keeps them: speed, and the memory that the engine foresees. */
+export function recomputeCase(model: ShapeName, plan: StepPlan, scope: Scope): Case {
+  const shape = `${model}, ${plan.text}`;
+  return { name: 'train step with layers recomputed', shape, model: { name: model }, scope, measure: (setting) => measureRecompute(setting, { lengths: plan.lengths, shape }) };
+}
+
+async function measureRecompute(setting: Setting, { lengths, shape }: { lengths: readonly number[]; shape: string }): Promise<Figure[]> {
+  const { vocabSize } = await readModelConfig(setting.modelDir);
+  const batch = distillBatch(vocabSize, { lengths });
+  const [tokens, rows] = [batch.tokens_N.length, batch.rows_R.length];
+  const seconds: Record<Recompute, number[]> = { none: [], layers: [] };
+  return withEngine(setting, async (engine) => {
+    await trainingStep(engine, batch);
+    for (let round = 0; round < setting.rounds; round++) {
+      for (const recompute of ['none', 'layers'] as const) seconds[recompute].push(await secondsUntil(() => trainingStep(engine, batch, recompute)));
+    }
+    const mebibytes = async (recompute: Recompute): Promise<number> => {
+      const work = { kind: 'train', sequences: lengths.length, tokens, rows, k: Math.ceil((batch.targets?.ids_E.length ?? 0) / rows), recompute } as const;
+      return (await engine.foresee([work])).peakBytes / 2 ** 20;
+    };
+    return [
+      figure({ name: 'train step with layers recomputed (limit: kept)', shape, value: tokens / median(seconds.layers), unit: 'tok/s', limit: tokens / median(seconds.none) }),
+      figure({ name: 'its memory (limit: kept)', shape, value: await mebibytes('layers'), unit: 'MiB', limit: await mebibytes('none') }),
+    ];
+  });
+}
+
 /** The same step while another process keeps one core busy, against the step alone. */
 export function contentionCase(model: ShapeName, plan: StepPlan, scope: Scope): Case {
   const shape = `${model}, ${plan.text}`;
@@ -90,8 +117,8 @@ function busyProcess(): ChildProcess {
 }
 
 /** Forward, backward and AdamW on one batch. */
-export async function trainingStep(engine: Engine, batch: PackedBatch): Promise<number> {
-  const { lossNats } = await engine.forwardBackward(batch, { kind: 'forward_kl', truncation: 'tail_bucket' }, batch.rows_R.length);
+export async function trainingStep(engine: Engine, batch: PackedBatch, recompute: Recompute = 'none'): Promise<number> {
+  const { lossNats } = await engine.forwardBackward(batch, { kind: 'forward_kl', truncation: 'tail_bucket' }, batch.rows_R.length, { recompute });
   await engine.optimStep({ learningRate: 1e-6, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0, clip: 1 });
   return lossNats;
 }

@@ -112,7 +112,7 @@ test('an error keeps its class and text across the border, and the engine goes o
 test('an abort reaches the process: the gradients are dropped', async () => {
   const hosted = await start();
   await hosted.forwardBackward(batch, { kind: 'hard' }, 4);
-  await expect(hosted.forwardBackward(batch, { kind: 'hard' }, 4, AbortSignal.abort())).rejects.toBeInstanceOf(Aborted);
+  await expect(hosted.forwardBackward(batch, { kind: 'hard' }, 4, { signal: AbortSignal.abort() })).rejects.toBeInstanceOf(Aborted);
   expect((await hosted.optimStep(adam)).gradNorm).toBe(0);
 });
 

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import type { PackedBatch } from '../../tokens/batch.js';
 import type { LossSpec, LossSums } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
-import { Engine, type CheckpointRef, type Completion, type EngineInfo, type MemoryForecast, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest, type Work } from '../engine.js';
+import { Engine, type CheckpointRef, type Completion, type EngineInfo, type MemoryForecast, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest, type TrainOptions, type Work } from '../engine.js';
 import { EngineProcess } from './engine-process.js';
 import { engineArguments } from './leftovers.js';
 import type { EngineOptions } from './protocol.js';
@@ -68,8 +68,8 @@ export class HostedEngine extends Engine {
     return answered(this.remote.call({ method: 'forward', batch, loss }, signal));
   }
 
-  forwardBackward(batch: PackedBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums> {
-    return answered(this.remote.call({ method: 'forwardBackward', batch, loss, normalizer }, signal));
+  forwardBackward(batch: PackedBatch, loss: LossSpec, normalizer: number, { recompute, signal }: TrainOptions = {}): Promise<LossSums> {
+    return answered(this.remote.call({ method: 'forwardBackward', batch, loss, normalizer, recompute }, signal));
   }
 
   optimStep(step: OptimStep): Promise<{ readonly gradNorm: number }> {

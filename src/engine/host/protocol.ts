@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { LossSpec } from '../../tokens/loss.js';
 import type { PackedBatch } from '../../tokens/batch.js';
-import type { CheckpointRef, OptimStep, SampleRequest, ScoreRequest, Work } from '../engine.js';
+import type { CheckpointRef, OptimStep, Recompute, SampleRequest, ScoreRequest, Work } from '../engine.js';
 
 /** What the engine process opens. */
 export interface EngineOptions {
@@ -22,7 +22,7 @@ export interface EngineOptions {
 export type EngineCall =
   | { readonly method: 'open'; readonly options: EngineOptions }
   | { readonly method: 'forward'; readonly batch: PackedBatch; readonly loss: LossSpec }
-  | { readonly method: 'forwardBackward'; readonly batch: PackedBatch; readonly loss: LossSpec; readonly normalizer: number }
+  | { readonly method: 'forwardBackward'; readonly batch: PackedBatch; readonly loss: LossSpec; readonly normalizer: number; readonly recompute?: Recompute }
   | { readonly method: 'optimStep'; readonly step: OptimStep }
   | { readonly method: 'sample'; readonly request: SampleRequest }
   | { readonly method: 'score'; readonly request: ScoreRequest }

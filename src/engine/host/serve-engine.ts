@@ -56,7 +56,7 @@ class EngineServer {
       case 'forward':
         return this.engine.forward(call.batch, call.loss, signal);
       case 'forwardBackward':
-        return this.engine.forwardBackward(call.batch, call.loss, call.normalizer, signal);
+        return this.engine.forwardBackward(call.batch, call.loss, call.normalizer, { recompute: call.recompute, signal });
       case 'optimStep':
         return this.engine.optimStep(call.step);
       case 'sample':

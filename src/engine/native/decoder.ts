@@ -8,8 +8,8 @@ export interface Pass {
   /** i32 [N] each. */
   readonly tokens_N: Tensor;
   readonly positions_N: Tensor;
-  /** Turns a layer's finished q|k|v rows, bf16 [N, C], into attention's output, bf16 [N, Hq K]. */
-  readonly mix: (layer: number, qkv: Activation) => Activation;
+  /** Turns a layer's finished q|k|v rows, bf16 [N, C], into attention's output, bf16 [N, Hq K], by the operations that it is given. */
+  readonly mix: (ops: Operations, layer: number, qkv: Activation) => Activation;
   /** Awaited between layers: the event loop turns, and an abort may throw. */
   readonly breathe?: () => Promise<void>;
 }
@@ -37,12 +37,14 @@ export async function decode(ops: Operations, { parameters, config }: DecoderMod
   const stream = ops.embedding(pass.tokens_N, parameters.embedding, rows);
   let delta: Activation | undefined;
   for (const [index, layer] of parameters.layers.entries()) {
-    const qkv = ops.linear(ops.addAndNorm(stream, delta, { weight: layer.attentionNorm, eps, rows }), layer.qkv, { rows, dtype: 'bf16' });
     const norms = layer.qNorm && layer.kNorm && { q: layer.qNorm, k: layer.kNorm, eps };
-    const finished = ops.rope(qkv, { positions_N, invFreq: parameters.invFreq, geometry: config, rows, bias: layer.qkvBias, norms });
-    delta = ops.linear(pass.mix(index, finished), layer.out, { rows, dtype: 'f32' });
-    const gated = ops.gatedUnit(ops.addAndNorm(stream, delta, { weight: layer.feedForwardNorm, eps, rows }), layer.gateUp, rows);
-    delta = ops.linear(gated, layer.down, { rows, dtype: 'f32' });
+    const inner = (within: Operations, x: Activation): Activation => {
+      const qkv = within.linear(x, layer.qkv, { rows, dtype: 'bf16' });
+      const finished = within.rope(qkv, { positions_N, invFreq: parameters.invFreq, geometry: config, rows, bias: layer.qkvBias, norms });
+      const mixed = within.linear(pass.mix(within, index, finished), layer.out, { rows, dtype: 'f32' });
+      return within.gatedUnit(within.addAndNorm(stream, mixed, { weight: layer.feedForwardNorm, eps, rows }), layer.gateUp, rows);
+    };
+    delta = ops.layer(stream, ops.addAndNorm(stream, delta, { weight: layer.attentionNorm, eps, rows }), { inner, weight: layer.down, rows });
     await pass.breathe?.();
   }
   return ops.addAndNorm(stream, delta, { weight: parameters.norm, eps, rows });

@@ -27,7 +27,7 @@ export function footprintOf(rehearsal: Rehearsal, work: Work): Promise<Footprint
     if (work.kind === 'sample') return passLargest(core, sampleRequest(work));
     if (work.kind === 'score') return passFirstGroup(core, scoreRequest(work, vocabSize));
     const normalizer = work.kind === 'train' ? 1 : undefined;
-    return passLoss(core, { batch: batchOf(work, vocabSize), loss: { kind: 'forward_kl', truncation: 'tail_bucket' }, normalizer, breathe: withoutPause });
+    return passLoss(core, { batch: batchOf(work, vocabSize), loss: { kind: 'forward_kl', truncation: 'tail_bucket' }, normalizer, recompute: work.recompute, breathe: withoutPause });
   });
 }
 

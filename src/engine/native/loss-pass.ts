@@ -1,7 +1,7 @@
 import { LOSS_CODES, NO_TENSOR, type Tensor } from '../../../kernels/binding/kernels.js';
 import type { PackedBatch, PackedTargets } from '../../tokens/batch.js';
 import { ROW_METRICS, type LossSpec, type LossSums } from '../../tokens/loss.js';
-import { checkLossBatch, checkNormalizer, type SequenceWork } from '../engine.js';
+import { checkLossBatch, checkNormalizer, type Recompute, type SequenceWork } from '../engine.js';
 import { Operations, type Activation } from './operations.js';
 import { hiddenStates } from './packed-pass.js';
 import { reserve, type EngineCore } from './plan.js';
@@ -16,6 +16,8 @@ export interface LossPass {
   readonly batch: PackedBatch;
   readonly loss: LossSpec;
   readonly normalizer?: number;
+  /** Of a training pass; default `none`. */
+  readonly recompute?: Recompute;
   /** Awaited between layers; may throw to stop. */
   readonly breathe: () => Promise<void>;
 }
@@ -35,17 +37,17 @@ export async function runLoss(core: EngineCore, pass: LossPass): Promise<LossSum
 
 /** The arithmetic of `runLoss`, in the arena as it is. */
 export async function passLoss(core: PassCore, pass: LossPass): Promise<LossSums> {
-  const { batch, loss, normalizer } = pass;
+  const { batch, loss, normalizer, recompute } = pass;
   const tape = normalizer === undefined ? undefined : new Tape();
-  const hidden_RD = await hiddenStates(new Operations(core.kernels, core.arena, tape), core, { ...batch, breathe: pass.breathe });
+  const hidden_RD = await hiddenStates(new Operations(core.kernels, core.arena, { tape, recompute: recompute === 'layers' }), core, { ...batch, breathe: pass.breathe });
   const rowMetrics_RM = applyHead(core, { batch, loss, normalizer }, hidden_RD);
   await tape?.backward(pass.breathe);
   return { ...sums(batch.weights_R, rowMetrics_RM), rowMetrics_RM };
 }
 
-function workOf({ batch: { tokens_N, cuSeqlens_S1, rows_R, targets }, normalizer }: LossPass): SequenceWork {
+function workOf({ batch: { tokens_N, cuSeqlens_S1, rows_R, targets }, normalizer, recompute }: LossPass): SequenceWork {
   const rows = rows_R.length;
-  return { kind: normalizer === undefined ? 'evaluate' : 'train', sequences: cuSeqlens_S1.length - 1, tokens: tokens_N.length, rows, k: Math.ceil((targets?.ids_E.length ?? rows) / rows) };
+  return { kind: normalizer === undefined ? 'evaluate' : 'train', sequences: cuSeqlens_S1.length - 1, tokens: tokens_N.length, rows, k: Math.ceil((targets?.ids_E.length ?? rows) / rows), recompute };
 }
 
 // Head, loss and, in training, the gradients that start the way back.

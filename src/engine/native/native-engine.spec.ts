@@ -116,6 +116,14 @@ describe.each(Object.keys(SHAPES) as Shape[])('a model %s', (shape) => {
     expect(relativeL2).toBeLessThan(5e-2);
   });
 
+  test.each([['nothing', sequences], ['their beginnings', alike]] as const)('layers computed again give the same loss and gradient, bit for bit, for sequences that share %s', async (_what, chosen) => {
+    const batch = await batchFor(shape, chosen);
+    const [kept, computedAgain] = [await native(shape), await native(shape)];
+    const wanted = await kept.forwardBackward(batch, forwardKl, 50, { recompute: 'none' });
+    expect(await computedAgain.forwardBackward(batch, forwardKl, 50, { recompute: 'layers' })).toEqual(wanted);
+    expect(compareGradients(await computedAgain.readGradients(), await kept.readGradients()).relativeL2).toBe(0);
+  });
+
   test('ten steps of training follow the oracle', async () => {
     const batch = await batchFor(shape);
     const ours = await native(shape);
@@ -176,7 +184,7 @@ test.each([8, 16])('many passes on %i threads give one result', async (threads) 
   await engine.forwardBackward(batch, forwardKl, 1);
   const first = await engine.readGradients();
   for (let pass = 0; pass < 20; pass++) {
-    await expect(engine.forwardBackward(batch, forwardKl, 1, AbortSignal.abort())).rejects.toBeInstanceOf(Aborted);
+    await expect(engine.forwardBackward(batch, forwardKl, 1, { signal: AbortSignal.abort() })).rejects.toBeInstanceOf(Aborted);
     await engine.forwardBackward(batch, forwardKl, 1);
     expect(compareGradients(await engine.readGradients(), first).relativeL2).toBe(0);
   }
@@ -276,6 +284,8 @@ describe('refusals come before any work', () => {
     await expect(engine.forwardBackward(sized(over, Math.floor(over / 256)), { kind: 'hard' }, 1)).rejects.toThrow(BatchTooLarge);
     expect(compareGradients(await engine.readGradients(), before).relativeL2).toBe(0);
     await engine.forwardBackward(sized(most, Math.floor(most / 256)), { kind: 'hard' }, 1);
+    await engine.forwardBackward(sized(over, Math.floor(over / 256)), { kind: 'hard' }, 1, { recompute: 'layers' });
+    await expect(engine.forwardBackward(sized(over, Math.floor(over / 256)), { kind: 'hard' }, 1)).rejects.toThrow(/any of these would fit: recompute layers \(\d+ MiB\); at most/);
   });
 
   test('a model larger than the memory, with the size that would fit', async () => {
@@ -289,7 +299,7 @@ test('an abort between layers drops the gradients and keeps the weights', async 
   const batch = await batchFor('tied, grouped heads');
   const { lossNats } = await engine.forwardBackward(batch, forwardKl, 1);
   const controller = new AbortController();
-  const running = engine.forwardBackward(batch, forwardKl, 1, controller.signal);
+  const running = engine.forwardBackward(batch, forwardKl, 1, { signal: controller.signal });
   setImmediate(() => controller.abort());
   await expect(running).rejects.toBeInstanceOf(Aborted);
   for (const values of (await engine.readGradients()).values()) expect(values.every((value) => value === 0)).toBe(true);

@@ -7,7 +7,7 @@ import type { LossSpec, LossSums } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
 import {
   checkSampleRequest, checkScoreRequest, Engine, EngineFailed, ModelTooLarge, WriteFailed,
-  type CheckpointRef, type Completion, type EngineInfo, type MemoryForecast, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest, type Work,
+  type CheckpointRef, type Completion, type EngineInfo, type MemoryForecast, type OptimStep, type SampleRequest, type SavedCheckpoint, type ScoreRequest, type TrainOptions, type Work,
 } from '../engine.js';
 import { AdamW } from './adamw.js';
 import { Arena } from './arena.js';
@@ -78,8 +78,8 @@ export class NativeEngine extends Engine {
     return this.inTurn(() => runLoss(this.core, { batch, loss, breathe: () => breathe('forward', signal) }));
   }
 
-  forwardBackward(batch: PackedBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums> {
-    return this.inTurn(() => runLoss(this.core, { batch, loss, normalizer, breathe: () => breathe('forwardBackward', signal) }));
+  forwardBackward(batch: PackedBatch, loss: LossSpec, normalizer: number, { recompute, signal }: TrainOptions = {}): Promise<LossSums> {
+    return this.inTurn(() => runLoss(this.core, { batch, loss, normalizer, recompute, breathe: () => breathe('forwardBackward', signal) }));
   }
 
   optimStep(step: OptimStep): Promise<{ readonly gradNorm: number }> {

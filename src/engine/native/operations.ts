@@ -53,17 +53,45 @@ export interface CachePlace {
   readonly positions_N: Tensor;
 }
 
+/** What becomes of a pass. */
+export interface PassMode {
+  /** Collects the way back; without it there is none. */
+  readonly tape?: Tape;
+  readonly packed?: PackedWeights;
+  /** What layers compute on the way forward is computed again on the way back instead of kept; needs a tape. */
+  readonly recompute?: boolean;
+}
+
+/** The part of a layer behind its first norm, up to its last product. */
+export interface LayerBody {
+  /** Turns the normed rows, bf16 [N, D], into the last product's input by the operations that it is given, and leaves its sum in the stream. */
+  readonly inner: (ops: Operations, x: Activation) => Activation;
+  readonly weight: Parameter;
+  readonly rows: number;
+}
+
 /**
  * The operations of a decoder over N rows of width D. With a tape each also pushes its backward; without one, inputs are given back as soon as
  * they are used, so that an evaluation needs the memory of one layer.
  */
 export class Operations {
+  private readonly tape?: Tape;
+  private readonly packed?: PackedWeights;
+  /** The operations that compute a layer for the first time and again, where layers are recomputed. */
+  private readonly recomputing?: { readonly first: Operations; readonly again: Operations };
+  /** Sums of the stream take the place of what is added, and what was summed stays: somebody comes back for it. */
+  private readonly keepsSums: boolean;
+
   constructor(
     private readonly kernels: Kernels,
     private readonly arena: Arena,
-    private readonly tape?: Tape,
-    private readonly packed?: PackedWeights,
-  ) {}
+    { tape, packed, recompute = false, keepsSums = tape !== undefined }: PassMode & { readonly keepsSums?: boolean } = {},
+  ) {
+    this.tape = tape;
+    this.packed = packed;
+    this.keepsSums = keepsSums;
+    if (recompute) this.recomputing = { first: new Operations(kernels, arena, { keepsSums: true }), again: new Operations(kernels, arena, { tape }) };
+  }
 
   /** An i32 input of the pass. */
   input(values: Int32Array): Tensor {
@@ -90,18 +118,23 @@ export class Operations {
   /** Adds `delta` (a sublayer's output, f32 [N, D]) to the stream and normalises the sum: bf16 [N, D]. The gradient of `delta` is bf16. */
   addAndNorm(stream: Activation, delta: Activation | undefined, { weight, eps, rows }: { weight: Parameter; eps: number; rows: number }): Activation {
     const width = weight.shape[0];
-    const out = this.fresh('bf16', [rows, width]);
     const rstd_N = this.arena.take('f32', [rows]);
     let addend = delta?.value ?? NO_TENSOR;
-    if (this.tape && delta) {
+    if (this.keepsSums && delta) {
       // The norm before still needs its own sum when gradients come back, so this one takes the place of what is added.
       addend = stream.value;
       stream.value = delta.value;
       delta.value = NO_TENSOR;
     }
     const residual = stream.value;
-    this.kernels.rmsNormForward(residual, addend, weight.weight, eps, out.value, rstd_N);
-    if (!this.tape && delta) this.release(delta);
+    const normOf = (added: Tensor): Tensor => {
+      const normed = this.arena.take('bf16', [rows, width]);
+      this.kernels.rmsNormForward(residual, added, weight.weight, eps, normed, rstd_N);
+      return normed;
+    };
+    const out: Activation = { value: normOf(addend), grad: NO_TENSOR, remake: this.recomputing && (() => normOf(NO_TENSOR)) };
+    if (this.recomputing && delta) this.arena.give(addend); // the sum within the layer before, which will be made again
+    if (!this.tape && delta && !this.keepsSums) this.release(delta);
     if (!this.tape) this.arena.give(rstd_N);
     this.tape?.push(() => {
       if (delta) delta.grad = this.arena.take('bf16', [rows, width]);
@@ -113,20 +146,31 @@ export class Operations {
     return out;
   }
 
+  /**
+   * What a layer adds to the stream behind its first norm `x`: f32 [N, D]. Where layers are recomputed, nothing else of it outlives the call: the way back makes `x`
+   * again from the sum that the norm keeps, goes through the layer up to its last product once more, and then back (Chen et al. 2016, section 3; the same bits).
+   */
+  layer(stream: Activation, x: Activation, { inner, weight, rows }: LayerBody): Activation {
+    if (!this.recomputing) return this.linear(inner(this, x), weight, { rows, dtype: 'f32' });
+    const { first, again } = this.recomputing;
+    const begin = stream.value;
+    const out = first.linear(inner(first, x), weight, { rows, dtype: 'f32' });
+    this.tape?.push(() => {
+      stream.value = begin;
+      x.value = x.remake?.() ?? x.value;
+      again.goBack(inner(again, x), weight, out, rows);
+    });
+    return out;
+  }
+
   /** x . weight^T: [N, O] of `dtype`, whose gradient is bf16 either way. */
   linear(x: Activation, weight: Parameter, { rows, dtype }: { rows: number; dtype: 'bf16' | 'f32' }): Activation {
-    const [outWidth, inWidth] = weight.shape;
-    const out = this.fresh(dtype, [rows, outWidth]);
+    const out = this.fresh(dtype, [rows, weight.shape[0]]);
     const packed = this.packed?.of(weight);
     if (packed === undefined) this.kernels.linearForward(x.value, weight.weight, out.value);
     else this.kernels.linearPacked(x.value, weight.weight, packed, out.value);
     if (!this.tape) this.release(x);
-    this.tape?.push(() => {
-      x.grad = this.arena.take('bf16', [rows, inWidth]);
-      this.kernels.linearBackwardInput(out.grad, weight.weight, x.grad);
-      this.kernels.linearBackwardWeight(out.grad, x.value, weight.grad);
-      this.finish(out);
-    });
+    this.goBack(x, weight, out, rows);
     return out;
   }
 
@@ -230,6 +274,16 @@ export class Operations {
       this.finish(out);
     });
     return out;
+  }
+
+  // Pushes the way back through out = x . weight^T.
+  private goBack(x: Activation, weight: Parameter, out: Activation, rows: number): void {
+    this.tape?.push(() => {
+      x.grad = this.arena.take('bf16', [rows, weight.shape[1]]);
+      this.kernels.linearBackwardInput(out.grad, weight.weight, x.grad);
+      this.kernels.linearBackwardWeight(out.grad, x.value, weight.grad);
+      this.finish(out);
+    });
   }
 
   private swiglu(gateUp: Activation, shape: { rows: number; width: number }): Activation {

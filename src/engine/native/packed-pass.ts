@@ -1,5 +1,5 @@
 import type { Tensor } from '../../../kernels/binding/kernels.js';
-import { decode } from './decoder.js';
+import { decode, type Pass } from './decoder.js';
 import type { Activation, Operations } from './operations.js';
 import type { PackedIds } from './packing.js';
 import type { PassCore } from './rehearsal.js';
@@ -30,12 +30,12 @@ export async function hiddenStates(ops: Operations, core: PassCore, { rows_R, br
   return ops.gather(hidden_UD, ops.input(picked_R), { rows, picked: picked_R.length, width: config.hiddenSize });
 }
 
-function mixing(ops: Operations, { config }: PassCore, { plan: { tokens_U, shared }, cuSeqlens_S1 }: { plan: RowPlan; cuSeqlens_S1: Tensor }): (layer: number, qkv: Activation) => Activation {
+function mixing(inputs: Operations, { config }: PassCore, { plan: { tokens_U, shared }, cuSeqlens_S1 }: { plan: RowPlan; cuSeqlens_S1: Tensor }): Pass['mix'] {
   const rows = tokens_U.length;
-  if (!shared) return (_layer, qkv) => ops.attention(qkv, { cuSeqlens_S1, geometry: config, rows });
+  if (!shared) return (ops, _layer, qkv) => ops.attention(qkv, { cuSeqlens_S1, geometry: config, rows });
   const tokens = shared.rowOf_N.length;
-  const [rowOf_N, tokenOf_U] = [ops.input(shared.rowOf_N), ops.input(shared.tokenOf_U)];
-  return (_layer, qkv) => {
+  const [rowOf_N, tokenOf_U] = [inputs.input(shared.rowOf_N), inputs.input(shared.tokenOf_U)];
+  return (ops, _layer, qkv) => {
     const whole = ops.attention(ops.spread(qkv, rowOf_N, { rows, picked: tokens, geometry: config }), { cuSeqlens_S1, geometry: config, rows: tokens });
     return ops.gather(whole, tokenOf_U, { rows: tokens, picked: rows, width: config.heads * config.headDim });
   };

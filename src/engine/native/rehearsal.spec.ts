@@ -195,6 +195,7 @@ test('a model keeps 18 bytes a parameter in training, and 6 without', () => {
 
 test.each<Work>([
   { kind: 'train', sequences: 3, tokens: 88, rows: 73, k: 5 },
+  { kind: 'train', sequences: 3, tokens: 88, rows: 73, k: 5, recompute: 'layers' },
   { kind: 'evaluate', sequences: 3, tokens: 88, rows: 73, k: 5 },
   { kind: 'score', sequences: 4, tokens: 100, rows: 50, k: 6 },
   { kind: 'sample', prompts: 7, promptTokens: 20, maxTokens: 9 },

@@ -21,6 +21,8 @@ interface Knob {
 /** @returns what would make the work fit, each alone, with its own number of bytes. */
 export async function remediesFor(work: Work, { needed, free, needs, student }: Shortage): Promise<string> {
   const remedies: string[] = [];
+  const recomputed = work.kind === 'train' && work.recompute !== 'layers' ? await needs({ ...work, recompute: 'layers' }) : Infinity;
+  if (recomputed <= free) remedies.push(`recompute layers (${mebibytes(recomputed)})`);
   for (const { value, turnedTo, says } of work.kind === 'sample' ? sampleKnobs(work) : sequenceKnobs(work)) {
     const most = await largestThat(value - 1, async (smaller) => (await needs(turnedTo(smaller))) <= free);
     if (most > 0) remedies.push(`${says(most)} (${mebibytes(await needs(turnedTo(most)))})`);

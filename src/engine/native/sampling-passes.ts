@@ -65,7 +65,7 @@ export class SamplingPasses {
     const { core, setting } = this;
     const { config, arena, parameters } = core;
     const recording = new Recording(core.kernels);
-    const ops = new Operations(recording.kernels, arena, undefined, setting.packed);
+    const ops = new Operations(recording.kernels, arena, { packed: setting.packed });
     const [N, B] = [rows.tokens_N.length, rows.last_B.length];
     const inputs = {
       tokens_N: this.written(rows.tokens_N, [N]), slots_N: this.written(rows.slots_N, [N]), positions_N: this.written(rows.positions_N, [N]), last_B: this.written(rows.last_B, [B]),
@@ -76,9 +76,9 @@ export class SamplingPasses {
       rows: N,
       tokens_N: inputs.tokens_N,
       positions_N: inputs.positions_N,
-      mix: (layer, qkv) => {
-        ops.cache(qkv, setting.caches[layer], { place, kvHeads: config.kvHeads });
-        return ops.attentionDecode(qkv, setting.caches[layer], { place, geometry: config, rows: N });
+      mix: (within, layer, qkv) => {
+        within.cache(qkv, setting.caches[layer], { place, kvHeads: config.kvHeads });
+        return within.attentionDecode(qkv, setting.caches[layer], { place, geometry: config, rows: N });
       },
       breathe: isStep(rows) ? undefined : breathe,
     });

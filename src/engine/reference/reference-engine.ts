@@ -5,7 +5,7 @@ import { parameterCount } from '../../model-files/parameters.js';
 import { type LossSpec, type LossSums, ROW_METRICS } from '../../tokens/loss.js';
 import type { TargetBlock } from '../../tokens/target.js';
 import type { CheckpointRef, Completion, EngineInfo, MemoryForecast, OptimStep, SampleRequest, SavedCheckpoint, ScoreRequest, Work } from '../engine.js';
-import { checkLossBatch, checkNormalizer, checkSampleRequest, checkScoreRequest, Engine, EngineFailed, GradientNotFinite } from '../engine.js';
+import { checkLossBatch, checkNormalizer, checkSampleRequest, checkScoreRequest, Engine, EngineFailed, GradientNotFinite, type TrainOptions } from '../engine.js';
 import { gradientNorm, type Moments, stepAdamW, zeroMoments } from './adamw.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { Decoder } from './decoder.js';
@@ -55,7 +55,7 @@ export class ReferenceEngine extends Engine {
     });
   }
 
-  override async forwardBackward(batch: ReferenceBatch, loss: LossSpec, normalizer: number, signal?: AbortSignal): Promise<LossSums> {
+  override async forwardBackward(batch: ReferenceBatch, loss: LossSpec, normalizer: number, { signal }: TrainOptions = {}): Promise<LossSums> {
     return await this.#run(async () => {
       checkLossBatch(roundBatch(batch), loss, this.#decoder.config);
       checkNormalizer(normalizer);

@@ -95,10 +95,10 @@ export class NativeSession implements TeacherSession {
     const { kernels, arena } = this.core;
     const rows = layout.tokens_N.length;
     arena.reset();
-    const ops = new Operations(kernels, arena, undefined, this.packed);
+    const ops = new Operations(kernels, arena, { packed: this.packed });
     const positions_N = ops.input(layout.positions_N);
     const attention = new RunAttention(this.core, ops, layout);
-    return decode(ops, this.core, { rows, tokens_N: ops.input(layout.tokens_N), positions_N, mix: (layer, qkv) => attention.mix(layer, qkv) });
+    return decode(ops, this.core, { rows, tokens_N: ops.input(layout.tokens_N), positions_N, mix: (_ops, layer, qkv) => attention.mix(layer, qkv) });
   }
 
   private head({ parts, k }: TeacherRun, { hidden_ND, layout }: { hidden_ND: Activation; layout: RunLayout }): TeacherRows {

@@ -94,7 +94,7 @@ export function refusalContract({ open, batch }: Contract): void {
       const good = await batch();
       const sums = await engine.forwardBackward(good, FORWARD_KL, 10);
       const controller = new AbortController();
-      const running = engine.forwardBackward(good, FORWARD_KL, 10, controller.signal);
+      const running = engine.forwardBackward(good, FORWARD_KL, 10, { signal: controller.signal });
       controller.abort();
       await expect(running).rejects.toMatchObject({ code: 'common.aborted' });
       expect((await engine.optimStep(FROZEN)).gradNorm).toBe(0);
@@ -114,7 +114,7 @@ export function refusalContract({ open, batch }: Contract): void {
       const fired = AbortSignal.abort();
       const aborted = { code: 'common.aborted' };
       await expect(engine.forward(await batch(), FORWARD_KL, fired)).rejects.toMatchObject(aborted);
-      await expect(engine.forwardBackward(await batch(), FORWARD_KL, 1, fired)).rejects.toMatchObject(aborted);
+      await expect(engine.forwardBackward(await batch(), FORWARD_KL, 1, { signal: fired })).rejects.toMatchObject(aborted);
       await expect(listed(engine.sample(REQUEST, fired))).rejects.toMatchObject(aborted);
       await expect(listed(engine.score({ sequences: [{ ids_T: Int32Array.of(1, 2), from: 1 }], k: 2 }, fired))).rejects.toMatchObject(aborted);
     });
