@@ -190,6 +190,23 @@ describe('a whole run on a tiny model', () => {
     expect(await context.store.list('')).toEqual([]);
   });
 
+  it('passes on to the engine, in every stage that trains, what is recomputed', async () => {
+    const asked: (string | undefined)[] = [];
+    const openEngine = async (dir: string): Promise<Engine> => {
+      const engine = await ReferenceEngine.open(dir);
+      const forwardBackward = engine.forwardBackward.bind(engine);
+      engine.forwardBackward = async (batch, loss, normalizer, options) => {
+        asked.push(`${loss.kind}: ${options?.recompute}`);
+        return forwardBackward(batch, loss, normalizer, options);
+      };
+      return engine;
+    };
+
+    await attempt({ out: 'recomputed', epoch: 1, spec: tinySpec({ recompute: 'layers', controls: 'all' }), openEngine }).outcome;
+
+    expect(new Set(asked)).toEqual(new Set(['forward_kl: layers', 'reverse_kl: layers', 'hard: layers']));
+  });
+
   it('trains the control hard on as many loss tokens at three rates and keeps the best', async () => {
     const rows: number[] = [];
     const openEngine = async (dir: string): Promise<Engine> => {

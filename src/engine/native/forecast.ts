@@ -26,8 +26,8 @@ export function footprintOf(rehearsal: Rehearsal, work: Work): Promise<Footprint
     const { vocabSize } = core.config;
     if (work.kind === 'sample') return passLargest(core, sampleRequest(work));
     if (work.kind === 'score') return passFirstGroup(core, scoreRequest(work, vocabSize));
-    const normalizer = work.kind === 'train' ? 1 : undefined;
-    return passLoss(core, { batch: batchOf(work, vocabSize), loss: { kind: 'forward_kl', truncation: 'tail_bucket' }, normalizer, recompute: work.recompute, breathe: withoutPause });
+    const training = work.kind === 'train' ? { normalizer: 1, recompute: work.recompute } : {};
+    return passLoss(core, { batch: batchOf(work, vocabSize), loss: { kind: 'forward_kl', truncation: 'tail_bucket' }, ...training, breathe: withoutPause });
   });
 }
 
