@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { codeOf, expectClose, expectRepeatable, normals, relativeL2, type Tolerance } from '../../test/support/kernels/check.js';
+import { codeOf, expectClose, expectRepeatable, expectSameBits, normals, relativeL2, type Tolerance } from '../../test/support/kernels/check.js';
 import { roundedToBf16, roundedToF32 } from '../../test/support/kernels/bf16.js';
 import { Tensors } from '../../test/support/kernels/tensors.js';
 import { loadKernels, type Tensor } from '../binding/kernels.js';
@@ -103,7 +103,7 @@ else describe('linearPacked', () => {
         const [plain, found] = [tensors[dtype]([N, O]), tensors[dtype]([N, O])];
         kernels.linearForward(x, weight, plain);
         kernels.linearPacked(x, weight, copy, found);
-        expect(tensors.bits(found)).toEqual(tensors.bits(plain));
+        expectSameBits(tensors.bits(found), tensors.bits(plain));
         return tensors.bits(found);
       });
       return bits;
