@@ -57,7 +57,7 @@ function jobWith({ model, trainingFile, validationFile, teacher, controls = 'non
         modes: { plain: 1 },
         collect: { samples_per_prompt: 1, max_tokens: 64, temperature: 1 },
         distill: { loss: loss('forward_kl'), epochs: 1, loss_tokens_per_step: 512, learning_rate: 3.3e-4 },
-        align: { loss: loss('reverse_kl'), steps: 24, prompts_per_step: 16, max_tokens: 64, learning_rate: 2e-4 },
+        align: { loss: loss('reverse_kl'), steps: 24, prompts_per_step: 24, max_tokens: 64, learning_rate: 2e-4 },
         optimizer: { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0, clip: 1, schedule: 'cosine', warmup: 0.1 },
         evaluate: { prompts: 48, rollouts_per_prompt: 4, max_tokens: 64 },
         checkpoint_every: '5m',
