@@ -5,7 +5,7 @@ import type { ProgressView } from '../progress.js';
 const SEQUENCES = 8;
 const LENGTH = 64;
 /** A whole demo in units of the probe's training pass, from the run that README.md prints; training leads, and the teacher's share grows alike on a slower machine. */
-const PASSES = { none: 750, all: 1130 } as const;
+const PASSES = { none: 400, all: 600 } as const;
 
 /** Seconds that a demo takes on this machine, judged from one small training pass of its student; the pass is thrown away. */
 export async function expectedSeconds(studentDir: string, controls: 'none' | 'all', view: ProgressView): Promise<number> {
