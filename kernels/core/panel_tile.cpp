@@ -119,19 +119,18 @@ inline void fetch_tile(const T* c, int64_t ldc) {
 
 // One tile's rows of A, a pair of values of one row at a time, on every lane.
 struct StoredPairs {
+  static constexpr bool may_end_single = true;
   const PanelRows& a;
   int64_t whole() const { return a.k / 2; }
-  bool has_single() const { return a.k % 2 != 0; }
   __m512bh at(int row, int64_t pair) const { return splat_pair(a.data + row * a.leading + 2 * pair); }
   __m512bh single(int row) const { return splat_single(a.data + row * a.leading + a.k - 1); }
 };
 
 struct TurnedPairs {
+  static constexpr bool may_end_single = false;  // a zero completes the last pair
   const TurnedRows& a;
   int64_t whole() const { return panel_pairs(a.k); }
-  static constexpr bool has_single() { return false; }
   __m512bh at(int row, int64_t pair) const { return splat_pair(a.data + (pair * tile_rows + row) * 2); }
-  __m512bh single(int row) const { return at(row, 0); }
 };
 
 inline StoredPairs pairs_of(const PanelRows& a) { return {a}; }
@@ -158,7 +157,9 @@ void tile(const Rows& a, const Panel& b, const Start& start, const Lines& ahead,
     ahead.at(pair);
     add_pair(pair, [&](int row) { return pairs.at(row, pair); });
   }
-  if (pairs.has_single()) add_pair(whole, [&](int row) { return pairs.single(row); });
+  if constexpr (decltype(pairs)::may_end_single) {
+    if (a.k % 2 != 0) add_pair(whole, [&](int row) { return pairs.single(row); });
+  }
   const int64_t last_columns = b.columns - (vectors - 1) * vector_columns;
   for (int i = 0; i < rows; ++i) {
     for (int j = 0; j < vectors - 1; ++j) target.put(i, j, sum[i][j]);

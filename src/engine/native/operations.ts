@@ -58,7 +58,7 @@ export interface PassMode {
   /** Collects the way back; without it there is none. */
   readonly tape?: Tape;
   readonly packed?: PackedWeights;
-  /** What layers compute on the way forward is computed again on the way back instead of kept; needs a tape. */
+  /** What layers compute on the way forward is computed again on the way back instead of kept; without a tape nothing is kept anyway. */
   readonly recompute?: boolean;
 }
 
@@ -90,7 +90,7 @@ export class Operations {
     this.tape = tape;
     this.packed = packed;
     this.keepsSums = keepsSums;
-    if (recompute) this.recomputing = { first: new Operations(kernels, arena, { keepsSums: true }), again: new Operations(kernels, arena, { tape }) };
+    if (recompute && tape) this.recomputing = { first: new Operations(kernels, arena, { keepsSums: true }), again: new Operations(kernels, arena, { tape }) };
   }
 
   /** An i32 input of the pass. */
@@ -154,10 +154,12 @@ export class Operations {
     if (!this.recomputing) return this.linear(inner(this, x), weight, { rows, dtype: 'f32' });
     const { first, again } = this.recomputing;
     const begin = stream.value;
+    const { remake } = x;
+    if (!remake) throw new Error('a layer that is recomputed begins with a norm of the same operations');
     const out = first.linear(inner(first, x), weight, { rows, dtype: 'f32' });
     this.tape?.push(() => {
       stream.value = begin;
-      x.value = x.remake?.() ?? x.value;
+      x.value = remake();
       again.goBack(inner(again, x), weight, out, rows);
     });
     return out;
