@@ -1,6 +1,6 @@
-import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { defaultOutDir, runJob } from './job.js';
+import { writeJson } from './json-file.js';
 import { humanProgress, jsonProgress } from './progress.js';
 import { resultTable, stageTable } from './result-table.js';
 import { stopOnSignal } from './stop.js';
@@ -32,7 +32,7 @@ export function addDistillCommand(program: Command): void {
         view: flags.json === true ? jsonProgress() : humanProgress(),
         signal: stopOnSignal(`stops at the next step with a checkpoint; go on with: limbeck distill ${job} --out ${outDir} --resume`),
       });
-      if (typeof flags.json === 'string') await writeFile(flags.json, `${JSON.stringify(report, null, 2)}\n`);
+      if (typeof flags.json === 'string') await writeJson(flags.json, report);
       if (flags.json === true) process.stdout.write(`${JSON.stringify({ kind: 'report', report })}\n`);
       else process.stdout.write(`${resultTable(report)}\n\n${stageTable(report.stages)}\n\nstudent: ${report.student_dir}\n`);
     });

@@ -1,9 +1,9 @@
-import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Argument, type Command, InvalidArgumentError } from 'commander';
 import { AppError } from '../../common/errors.js';
 import { ArgumentInvalid } from '../failure.js';
+import { writeJson } from '../json-file.js';
 import { stopOnSignal } from '../stop.js';
 import { chosen, titleOf } from './case.js';
 import { CASES } from './cases.js';
@@ -54,7 +54,7 @@ export function addBenchCommand(program: Command): void {
 
 async function report(figures: readonly Figure[], json: string | undefined): Promise<void> {
   process.stdout.write(`${figureTable(figures)}\n`);
-  if (json !== undefined) await writeFile(json, `${JSON.stringify(figures, null, 2)}\n`);
+  await writeJson(json, figures);
 }
 
 async function measureEngine(options: BenchOptions): Promise<{ figures: Figure[]; failures: string[] }> {

@@ -8,6 +8,7 @@ import { readModelConfig } from '../../model-files/config.js';
 import { pruneModel } from '../../model-files/prune.js';
 import { pullModel } from '../../model-files/pull.js';
 import { ApiClient } from '../api-client.js';
+import { writeJson } from '../json-file.js';
 import { duration, humanProgress } from '../progress.js';
 import { resultTable, stageTable } from '../result-table.js';
 import { stopOnSignal } from '../stop.js';
@@ -57,7 +58,7 @@ async function runDemo(flags: DemoFlags, signal: AbortSignal): Promise<void> {
       const client = new ApiClient({ url: service.url, key: service.adminKey });
       try {
         const result = await runThroughService(client, { runDir, teacher: { url: teacher.url, apiKey }, controls, view: humanProgress(), say, signal });
-        if (flags.json !== undefined) await writeFile(flags.json, `${JSON.stringify(result.report, null, 2)}\n`);
+        await writeJson(flags.json, result.report);
         process.stdout.write(summary(result));
       } finally {
         await client.close();

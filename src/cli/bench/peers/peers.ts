@@ -1,6 +1,6 @@
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
+import { writeJson } from '../../json-file.js';
 import { SHAPES, type ShapeName } from '../shapes.js';
 import { figureLine, peerTable, type PeerFigure } from './contest.js';
 import { installPeers } from './environment.js';
@@ -30,12 +30,13 @@ export function addPeersCommand(program: Command): void {
 
 /** All figures, in order. Each contest's are said, and written into the file, as soon as it has ended: a run takes long, and what ends it early takes nothing from what was measured. */
 async function comparePeers({ only, shape: shapes, json }: PeersFlags): Promise<PeerFigure[]> {
-  const environment = await installPeers(HOME, sayAside);
   const figures: PeerFigure[] = [];
+  await writeJson(json, figures); // a file that cannot be written is better known now than in minutes
+  const environment = await installPeers(HOME, sayAside);
   const report = async (ended: readonly PeerFigure[]): Promise<void> => {
     figures.push(...ended);
     sayAside(ended.map(figureLine).join('\n'));
-    if (json !== undefined) await writeFile(json, `${JSON.stringify(figures, null, 2)}\n`);
+    await writeJson(json, figures);
   };
   for (const shape of shapes) {
     const workload = await makeWorkload(shape, HOME);
