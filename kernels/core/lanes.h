@@ -109,11 +109,13 @@ inline bool any_above(Lanes a, Lanes b) {
 
 namespace lanes_detail {
 
-inline __m256 fold_halves(Lanes value) {
-  __m256 half[2];
-  std::memcpy(&half, &value, sizeof half);
-  return _mm256_add_ps(half[0], half[1]);
-}
+#ifdef __AVX512F__
+inline __m256 low_half(Lanes value) { return _mm512_castps512_ps256(value.part[0]); }
+inline __m256 high_half(Lanes value) { return _mm512_extractf32x8_ps(value.part[0], 1); }
+#else
+inline __m256 low_half(Lanes value) { return value.part[0]; }
+inline __m256 high_half(Lanes value) { return value.part[1]; }
+#endif
 
 inline NativeFloats exp_native(NativeFloats x) {
   // exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; the rounding rides on the mantissa of 1.5 * 2^23. Polynomial: Cephes expf.
@@ -152,16 +154,14 @@ inline Lanes exp(Lanes x) {
 }
 
 inline float reduce_add(Lanes value) {
-  const __m256 eight = lanes_detail::fold_halves(value);
+  const __m256 eight = _mm256_add_ps(lanes_detail::low_half(value), lanes_detail::high_half(value));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
 inline float reduce_max(Lanes value) {
-  __m256 half[2];
-  std::memcpy(&half, &value, sizeof half);
-  const __m256 eight = _mm256_max_ps(half[0], half[1]);
+  const __m256 eight = _mm256_max_ps(lanes_detail::low_half(value), lanes_detail::high_half(value));
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));

@@ -12,7 +12,7 @@ struct PairLanes {
 
 inline PairLanes load_pairs(const bf16* from) {
   PairLanes pairs;
-  std::memcpy(&pairs, from, sizeof pairs);
+  for (int p = 0; p < Lanes::parts; ++p) std::memcpy(&pairs.part[p], from + p * 2 * Lanes::native, sizeof(NativeInts));  // at once, it would go through memory
   return pairs;
 }
 

@@ -11,21 +11,29 @@ namespace {
 constexpr int max_rows = 6;
 constexpr int max_columns = Lanes::parts == 1 ? 4 : 1;
 
+// Loops over rows and columns are unrolled: the compiler would turn their order round, and sums would live in memory.
 template <int rows, int columns>
 void micro_tile(const TileShape& shape, const float* a, const float* b, float* c) {
   Lanes sum[rows][columns];
+#pragma GCC unroll 8
   for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 8
     for (int j = 0; j < columns; ++j) sum[i][j] = shape.into == Into::add ? load(c + i * shape.ldc + j * Lanes::width) : splat(0);
   }
   for (int64_t k = 0; k < shape.k; ++k) {
     Lanes b_row[columns];
+#pragma GCC unroll 8
     for (int j = 0; j < columns; ++j) b_row[j] = load(b + k * shape.ldb + j * Lanes::width);
+#pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
       const Lanes a_value = splat(a[i * shape.a_row + k * shape.a_column]);
+#pragma GCC unroll 8
       for (int j = 0; j < columns; ++j) sum[i][j] = multiply_add(a_value, b_row[j], sum[i][j]);
     }
   }
+#pragma GCC unroll 8
   for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 8
     for (int j = 0; j < columns; ++j) store(c + i * shape.ldc + j * Lanes::width, sum[i][j]);
   }
 }

@@ -2,11 +2,28 @@
 #pragma once
 #include <immintrin.h>
 #include <cstdint>
-#include <cstring>
 
 namespace limbeck {
 
 constexpr int64_t transpose_extent = 16;
+
+#ifndef __AVX512F__
+inline void transpose_eight(__m256i (&row)[8]) {
+  __m256i quad[8];
+  for (int half = 0; half < 8; half += 4) {
+    const __m256i low_a = _mm256_unpacklo_epi32(row[half], row[half + 1]), high_a = _mm256_unpackhi_epi32(row[half], row[half + 1]);
+    const __m256i low_b = _mm256_unpacklo_epi32(row[half + 2], row[half + 3]), high_b = _mm256_unpackhi_epi32(row[half + 2], row[half + 3]);
+    quad[half] = _mm256_unpacklo_epi64(low_a, low_b);
+    quad[half + 1] = _mm256_unpackhi_epi64(low_a, low_b);
+    quad[half + 2] = _mm256_unpacklo_epi64(high_a, high_b);
+    quad[half + 3] = _mm256_unpackhi_epi64(high_a, high_b);
+  }
+  for (int column = 0; column < 4; ++column) {
+    row[column] = _mm256_permute2x128_si256(quad[column], quad[column + 4], 0x20);
+    row[column + 4] = _mm256_permute2x128_si256(quad[column], quad[column + 4], 0x31);
+  }
+}
+#endif
 
 // to[j, i] = from[i, j] for i < rows and j < 16; to[j, i] = 0 for i >= rows. No aliasing; no alignment needed.
 inline void transpose_words(const void* from, int64_t from_stride, int64_t rows, void* to, int64_t to_stride) {
@@ -38,11 +55,12 @@ inline void transpose_words(const void* from, int64_t from_stride, int64_t rows,
     _mm512_storeu_si512(target + (c + 12) * to_stride * 4, _mm512_shuffle_i32x4(low_odd, high_odd, 0xdd));
   }
 #else
-  for (int64_t j = 0; j < transpose_extent; ++j) {
-    for (int64_t i = 0; i < transpose_extent; ++i) {
-      uint32_t word = 0;
-      if (i < rows) std::memcpy(&word, source + (i * from_stride + j) * 4, sizeof word);
-      std::memcpy(target + (j * to_stride + i) * 4, &word, sizeof word);
+  for (int64_t i = 0; i < transpose_extent; i += 8) {
+    for (int64_t j = 0; j < transpose_extent; j += 8) {
+      __m256i row[8];
+      for (int64_t r = 0; r < 8; ++r) row[r] = i + r < rows ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(source + ((i + r) * from_stride + j) * 4)) : _mm256_setzero_si256();
+      transpose_eight(row);
+      for (int64_t r = 0; r < 8; ++r) _mm256_storeu_si256(reinterpret_cast<__m256i*>(target + ((j + r) * to_stride + i) * 4), row[r]);
     }
   }
 #endif

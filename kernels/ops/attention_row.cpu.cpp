@@ -18,14 +18,16 @@ namespace {
 
 constexpr int64_t pairs_width = 2 * Lanes::width;  // columns in sixteen pairs
 constexpr int64_t values_a_line = 64 / sizeof(bf16);
-constexpr int most_groups = key_block / cache_block;
-constexpr int most_members = Lanes::parts == 1 ? 6 : 3;  // their sums, with a row of values, fill the registers
+// Members and groups whose sums, with a row of keys or values, fill the registers. Their loops are unrolled, or the sums would live in memory.
+constexpr int most_groups = Lanes::parts == 1 ? key_block / cache_block : 1;
+constexpr int most_members = Lanes::parts == 1 ? 6 : 3;
 constexpr int most_pairs = Lanes::parts == 1 ? 2 : 1;
 
 // Parts of a cache that lie one behind the other, `step` elements apart.
 struct Chunks {
   const bf16* at;
   int64_t step;
+  Chunks from(int64_t chunk) const { return {at + chunk * step, step}; }
   void fetch(int64_t chunk, int64_t line) const { _mm_prefetch(reinterpret_cast<const char*>(at + chunk * step + line * values_a_line), _MM_HINT_T1); }
 };
 
@@ -55,6 +57,7 @@ struct RowScratch {
 struct Keys {
   Chunks k, ahead;
   int64_t pairs;
+  Keys from(int64_t group) const { return {k.from(group), ahead.from(group), pairs}; }
 };
 
 // scores[members, 16 groups] = q . k
@@ -63,15 +66,20 @@ void weigh_tile(const TileElement* q, int64_t padded, const Keys& keys, float* s
   Lanes sum[members][groups] = {};
   for (int64_t pair = 0; pair < keys.pairs; ++pair) {
     PairLanes k[groups];
+#pragma GCC unroll 8
     for (int g = 0; g < groups; ++g) {
       k[g] = load_pairs(keys.k.at + g * keys.k.step + pair * pairs_width);
       keys.ahead.fetch(g, pair);
     }
+#pragma GCC unroll 8
     for (int m = 0; m < members; ++m) {
+#pragma GCC unroll 8
       for (int g = 0; g < groups; ++g) sum[m][g] = add_pair_products(k[g], q + m * padded + 2 * pair, sum[m][g]);
     }
   }
+#pragma GCC unroll 8
   for (int m = 0; m < members; ++m) {
+#pragma GCC unroll 8
     for (int g = 0; g < groups; ++g) store(scores + m * key_block + g * Lanes::width, sum[m][g]);
   }
 }
@@ -86,7 +94,9 @@ struct Values {
 template <int members, int pairs>
 void mix_tile(const float* weights, const Values& values, int64_t columns, float* out) {
   Lanes sum[members][2 * pairs];
+#pragma GCC unroll 8
   for (int m = 0; m < members; ++m) {
+#pragma GCC unroll 8
     for (int p = 0; p < 2 * pairs; ++p) sum[m][p] = load(out + m * columns + p * Lanes::width);
   }
   for (int64_t j = 0; j < values.count; ++j) {
@@ -94,17 +104,22 @@ void mix_tile(const float* weights, const Values& values, int64_t columns, float
     const bf16* from = values.v.at + chunk * values.v.step + row * values.width;
     for (int64_t line = 0; line < values.lines; ++line) values.ahead.fetch(chunk, row * values.lines + line);
     Lanes v[2 * pairs];
+#pragma GCC unroll 8
     for (int p = 0; p < pairs; ++p) {
       const PairLanes both = load_pairs(from + p * pairs_width);
       v[2 * p] = firsts(both);
       v[2 * p + 1] = seconds(both);
     }
+#pragma GCC unroll 8
     for (int m = 0; m < members; ++m) {
       const Lanes weight = splat(weights[m * key_block + j]);
+#pragma GCC unroll 8
       for (int p = 0; p < 2 * pairs; ++p) sum[m][p] = multiply_add(weight, v[p], sum[m][p]);
     }
   }
+#pragma GCC unroll 8
   for (int m = 0; m < members; ++m) {
+#pragma GCC unroll 8
     for (int p = 0; p < 2 * pairs; ++p) store(out + m * columns + p * Lanes::width, sum[m][p]);
   }
 }
@@ -122,7 +137,7 @@ void weigh_members(int64_t count, int64_t groups, const TileElement* q, int64_t 
   if constexpr (members > 1) {
     if (count < members) return weigh_members<members - 1>(count, groups, q, padded, keys, scores);
   }
-  pick_groups<members, most_groups>(groups, q, padded, keys, scores);
+  for (int64_t group = 0; group < groups; group += most_groups) pick_groups<members, most_groups>(groups - group, q, padded, keys.from(group), scores + group * Lanes::width);
 }
 
 template <int members, int pairs>
