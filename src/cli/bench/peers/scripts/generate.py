@@ -1,4 +1,4 @@
-"""One request a run of Hugging Face `generate`: greedy, a fixed number of new tokens, bf16."""
+"""One request a run of Hugging Face `generate`: greedy, a fixed number of new tokens."""
 
 import torch
 import transformers
@@ -9,7 +9,7 @@ import peer
 given = peer.arguments()
 prompts = peer.read_ids(given["tokens"], given["length"])[: given["sequences"], : given["promptTokens"]]
 new = given["newTokens"]
-model = AutoModelForCausalLM.from_pretrained(given["studentDir"], dtype=torch.bfloat16).eval()
+model = AutoModelForCausalLM.from_pretrained(given["studentDir"], dtype=peer.DTYPE).eval()
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""One step a run of a plain Hugging Face + PyTorch loop in bf16, forward KL against stored top-k targets with a tail bucket (performance reference, loss A)."""
+"""One step a run of a plain Hugging Face + PyTorch loop, forward KL against stored top-k targets with a tail bucket (performance reference, loss A)."""
 
 import torch
 import transformers
@@ -17,10 +17,10 @@ ids = peer.read_ids(given["targetIds"], support)[: sequences * completion]
 log_q = peer.read_floats(given["targetLogProbs"], support)[: sequences * completion]
 tail_q = peer.read_floats(given["targetTails"], 1)[: sequences * completion, 0]
 
-model = AutoModelForCausalLM.from_pretrained(given["studentDir"], dtype=torch.bfloat16)
+model = AutoModelForCausalLM.from_pretrained(given["studentDir"], dtype=peer.DTYPE)
 model.train()
 weights = [weight for weight in model.parameters() if weight.requires_grad]
-masters = [weight.detach().float().requires_grad_() for weight in weights]
+masters = [weight.detach().float().requires_grad_() for weight in weights]  # in float32 the weights themselves
 adam = torch.optim.AdamW(
     masters, lr=optimizer["learningRate"], betas=(optimizer["beta1"], optimizer["beta2"]), eps=optimizer["eps"], weight_decay=optimizer["weightDecay"], fused=True
 )
@@ -45,8 +45,9 @@ def step():
         weight.grad = None
     torch.nn.utils.clip_grad_norm_(masters, optimizer["clip"])
     adam.step()
-    with torch.no_grad():
-        torch._foreach_copy_(weights, masters)
+    if peer.DTYPE != torch.float32:
+        with torch.no_grad():
+            torch._foreach_copy_(weights, masters)
     adam.zero_grad()
     return {"lossNats": loss.item()}
 

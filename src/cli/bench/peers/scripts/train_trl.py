@@ -46,11 +46,11 @@ tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(tokeni
 optimizer = given["optimizer"]
 trainer = GivenCompletions(
     model=AutoModelForCausalLM.from_pretrained(given["studentDir"], dtype=torch.float32),  # TRL's own default: float32 weights, bf16 by autocast
-    teacher_model=AutoModelForCausalLM.from_pretrained(given["teacherDir"], dtype=torch.bfloat16),
+    teacher_model=AutoModelForCausalLM.from_pretrained(given["teacherDir"], dtype=peer.DTYPE),
     args=trl.DistillationConfig(
         output_dir=tempfile.mkdtemp(),
         use_cpu=True,
-        bf16=True,
+        bf16=peer.DTYPE == torch.bfloat16,
         gradient_checkpointing=False,
         beta=0.0,
         per_device_train_batch_size=given["sequences"],
