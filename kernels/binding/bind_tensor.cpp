@@ -89,8 +89,6 @@ Status set_threads(Call& call) {
 
 Status give_build_info(Call& call) { return call.give(build_info()); }
 
-Status give_rows_keep_bits(Call& call) { return call.give(rows_keep_bits()); }
-
 const Group group({{"alloc", 2, alloc},
                    {"view", 3, view},
                    {"free", 1, free_tensor},
@@ -101,8 +99,7 @@ const Group group({{"alloc", 2, alloc},
                    {"zero", 1, zero},
                    {"convert", 2, convert},
                    {"setThreads", 1, set_threads},
-                   {"buildInfo", 0, give_build_info},
-                   {"rowsKeepBits", 0, give_rows_keep_bits}});
+                   {"buildInfo", 0, give_build_info}});
 
 }  // namespace
 }  // namespace limbeck

@@ -51,8 +51,6 @@ export interface Kernels {
   setThreads(threads: number): void;
   /** Threads, instruction set and library versions on which bits depend, for example `threads=2 isa=avx512_core_bf16 onednn=2.6.3 …`. */
   buildInfo(): string;
-  /** Whether the bits of a row that goes through products depend on that row alone: not so on CPUs without bf16 instructions. */
-  rowsKeepBits(): boolean;
 
   /** out_ND f32 = weight_VD[tokens_N] (bf16). */
   embeddingForward(tokens_N: Tensor, weight_VD: Tensor, out_ND: Tensor): void;
@@ -69,7 +67,7 @@ export interface Kernels {
 
   /** out_NO (bf16 or f32) = x_NI bf16 . weight_OI^T bf16. */
   linearForward(x_NI: Tensor, weight_OI: Tensor, out_NO: Tensor): void;
-  /** P: elements of a weight [O, I] packed for products of few rows; 0 where this CPU has no use for it. */
+  /** P: elements of a weight [O, I] packed for products of few rows. */
   packedElements(O: number, I: number): number;
   /** packed_P bf16, P > 0, = weight_OI bf16 in the order in which `linearPacked` reads it. */
   packWeight(weight_OI: Tensor, packed_P: Tensor): void;

@@ -4,7 +4,6 @@
 #include "core/amx_gemm.h"
 #include "core/build_info.h"
 #include "core/panel_gemm.h"
-#include "core/widened_gemm.h"
 
 namespace limbeck {
 
@@ -24,57 +23,42 @@ bool settle_empty(const GemmShape& shape, T* c) {
   return true;
 }
 
-enum class Way { tiles, panels, widened };
-
-// Depends on the CPU's instructions alone: bits must not depend on the clock, nor on the shape.
-Way way() {
-#ifdef __AVX512BF16__
-  if (has_tile_products()) return Way::tiles;
-  if (has_bf16_products()) return Way::panels;
-#endif
-  return Way::widened;
-}
-
+// Which of the two depends on the CPU's instructions alone: bits must not depend on the clock, nor on the shape.
 template <typename T>
 Status multiply(const GemmShape& shape, const bf16* a, const bf16* b, T* c) {
 #ifdef __AVX512BF16__
-  if (way() == Way::tiles) return amx::product(shape, a, b, c);
-  if (way() == Way::panels) return panel_gemm(shape, a, b, c);
+  if (has_tile_products()) return amx::product(shape, a, b, c);
 #endif
-  return widened_gemm(shape, a, b, c);
+  return panel_gemm(shape, a, b, c);
 }
 
 template <typename T>
 Status multiply(const GemmShape& shape, const bf16* a, const PackedTransposed& b, T* c) {
 #ifdef __AVX512BF16__
-  if (way() == Way::tiles) return amx::product(shape, a, amx::Packed{b.packed}, c);
-  if (way() == Way::panels) return panel_gemm(shape, a, PackedColumns{b.packed}, c);
+  if (has_tile_products()) return amx::product(shape, a, amx::Packed{b.packed}, c);
 #endif
-  return multiply(shape, a, b.stored, c);
+  return panel_gemm(shape, a, PackedColumns{b.packed}, c);
 }
 
 }  // namespace
 
-bool rows_keep_bits() { return way() != Way::widened; }
-
-int64_t packed_elements([[maybe_unused]] int64_t n, [[maybe_unused]] int64_t k) {
+int64_t packed_elements(int64_t n, int64_t k) {
 #ifdef __AVX512BF16__
-  if (way() == Way::tiles) return amx::packed_elements(n, k);
-  if (way() == Way::panels) return packed_columns_elements(n, k);
+  if (has_tile_products()) return amx::packed_elements(n, k);
 #endif
-  return 0;
+  return packed_columns_elements(n, k);
 }
 
-void pack_transposed([[maybe_unused]] const bf16* stored, [[maybe_unused]] int64_t ldb, [[maybe_unused]] int64_t n, [[maybe_unused]] int64_t k, [[maybe_unused]] bf16* packed) {
+void pack_transposed(const bf16* stored, int64_t ldb, int64_t n, int64_t k, bf16* packed) {
 #ifdef __AVX512BF16__
-  if (way() == Way::tiles) amx::pack_whole(stored, ldb, n, k, packed);
-  else if (way() == Way::panels) pack_columns(stored, ldb, n, k, packed);
+  if (has_tile_products()) return amx::pack_whole(stored, ldb, n, k, packed);
 #endif
+  pack_columns(stored, ldb, n, k, packed);
 }
 
 int64_t packed_gates_elements([[maybe_unused]] int64_t n, [[maybe_unused]] int64_t k) {
 #ifdef __AVX512BF16__
-  if (way() == Way::tiles) return amx::packed_gates_elements(n, k);
+  if (has_tile_products()) return amx::packed_gates_elements(n, k);
 #endif
   return 0;
 }

@@ -1,7 +1,7 @@
 // gemm.h -- matrix products on row-major memory with leading dimensions, multithreaded.
-//   C[m,n] (+)= sum_k A[m,k] B[k,n], with A and B given as stored or transposed. Accumulation in float32. Same shape, same threads: same bits.
-//   Which code multiplies depends on the CPU's instructions alone: with tile units our own (amx_gemm.h), with AVX-512 bf16 our own (panel_gemm.h), both with
-//   bits for a row that depend on that row alone and on no thread count; without bf16 instructions oneDNN on operands widened to float32 (widened_gemm.h).
+//   C[m,n] (+)= sum_k A[m,k] B[k,n], with A and B given as stored or transposed. Accumulation in float32.
+//   Which code multiplies depends on the CPU's instructions alone: amx_gemm.h with tile units, panel_gemm.h with vectors. A row's bits depend on that row alone,
+//   not on the number of rows and on no thread count.
 #pragma once
 #include <cstdint>
 #include "core/bf16.h"
@@ -19,9 +19,6 @@ struct GemmShape {
   bool accumulate = false;  // add to C instead of overwriting; float32 C only
 };
 
-// Whether the bits of a row of C depend on that row alone, whatever the number of rows and threads.
-bool rows_keep_bits();
-
 Status gemm(const GemmShape&, const bf16* a, const bf16* b, float* c);
 Status gemm(const GemmShape&, const bf16* a, const bf16* b, bf16* c);  // rounded once at the end
 
@@ -31,7 +28,7 @@ struct PackedTransposed {
   const bf16* packed;  // by pack_transposed; 64-byte aligned
 };
 
-// Elements of the packed [k, n]; 0 where no product of this CPU would read them.
+// Elements of the packed [k, n].
 int64_t packed_elements(int64_t n, int64_t k);
 void pack_transposed(const bf16* stored, int64_t ldb, int64_t n, int64_t k, bf16* packed);
 Status gemm(const GemmShape&, const bf16* a, const PackedTransposed& b, float* c);  // a as stored, b transposed

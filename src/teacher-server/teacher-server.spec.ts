@@ -2,7 +2,6 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadKernels } from '../../kernels/binding/kernels.js';
 import { Float64Llama, logSumExp } from '../../test/support/float64-llama.js';
 import { getJson, postJson } from '../../test/support/http-json.js';
 import { startTestTeacher } from '../../test/support/teacher.js';
@@ -32,10 +31,6 @@ interface Completion {
 const V = TINY_MODEL.vocab;
 const PROMPT = [1, 40, 90, 17, 200, 33, 7];
 const EVERYTHING = { logprobs: 4, return_token_ids: true, return_tokens_as_token_ids: true };
-
-/** Where the native products add up in an order that depends on the number of rows, `teacher-session.spec.ts` bounds what follows. */
-const rowsKeepBits = loadKernels().rowsKeepBits();
-if (!rowsKeepBits) console.warn('products of this CPU depend on the number of rows: answers of the native runtime are not compared to the bit');
 
 /** How far log-probs may lie from float64's at most and in the mean, in nats: by float32, and by activations in bf16. */
 const RUNTIMES = [
@@ -196,7 +191,7 @@ describe.each(RUNTIMES)('a teacher server on the $runtime runtime', ({ runtime, 
     it('reads text with the special tokens in it, one or many', async () => {
       const text = '<|im_start|>user\nthe 42';
       const { tokens } = (await postJson<{ tokens: number[] }>(`${server.url}/tokenize`, { prompt: text })).json;
-      const fields = { max_tokens: 4, temperature: 0, return_token_ids: true, ...(runtime === 'native' && !rowsKeepBits ? {} : EVERYTHING) };
+      const fields = { max_tokens: 4, temperature: 0, ...EVERYTHING };
       const byIds = await completeOne({ prompt: tokens, ...fields });
       expect(byIds.prompt_token_ids).toEqual(tokens);
       expect(await completeOne({ prompt: text, ...fields })).toEqual(byIds);
@@ -210,7 +205,7 @@ describe.each(RUNTIMES)('a teacher server on the $runtime runtime', ({ runtime, 
       choice.logprobs?.top_logprobs.forEach((top, t) => expect(Object.keys(top)).toEqual([choice.logprobs?.tokens[t]]));
     });
 
-    it.skipIf(runtime === 'native' && !rowsKeepBits)('answers alone as among 15 others of other lengths, bit for bit', async () => {
+    it('answers alone as among 15 others of other lengths, bit for bit', async () => {
       const prompts = Array.from({ length: 16 }, (_, i) => Array.from({ length: 3 + i * 11 }, (_, t) => (t * t * 13 + t * 7 + i * 29 + 3) % V));
       const fields = { max_tokens: 12, temperature: 0.8, ignore_eos: true, prompt_logprobs: 3, ...EVERYTHING };
       const alone: Choice[] = [];
@@ -263,7 +258,7 @@ describe.each(RUNTIMES)('a teacher server on the $runtime runtime', ({ runtime, 
       });
     });
 
-    it.skipIf(runtime === 'native' && !rowsKeepBits)('sends scores from prompt_logprobs_start on, with the bits they have among all', async () => {
+    it('sends scores from prompt_logprobs_start on, with the bits they have among all', async () => {
       const ask = { prompt: LONG, max_tokens: 1, temperature: 0, prompt_logprobs: 3 };
       const whole = (await completeOne(ask)).prompt_logprobs ?? [];
       for (const start of [1, 2, 17, LONG.length - 1, LONG.length]) {

@@ -2,7 +2,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadKernels } from '../../kernels/binding/kernels.js';
 import type { Sampling } from '../../src/tokens/sample.js';
 import type { TargetBlock } from '../../src/tokens/target.js';
 import { TeacherRefused, type TaughtSample } from '../../src/teacher-clients/teacher-client.js';
@@ -21,10 +20,6 @@ const SAMPLING: Sampling = { temperature: 1, topP: 1, topK: 0, maxTokens: 12, st
 function someIds(length: number, seed: number): Int32Array {
   return Int32Array.from({ length }, (_, i) => 5 + ((i * i * 13 + i * 7 + seed * 29) % (TINY_MODEL.vocab - 5)));
 }
-
-/** Where the native products add up in an order that depends on the number of rows, `teacher-session.spec.ts` bounds what follows. */
-const rowsKeepBits = loadKernels().rowsKeepBits();
-if (!rowsKeepBits) console.warn('products of this CPU depend on the number of rows: answers of the native runtime are not compared to the bit');
 
 /** How far log-probs may lie from float64's, in nats, by float32 and by activations in bf16. Ids that are as probable within it may stand for each other. */
 const RUNTIMES = [
@@ -96,7 +91,7 @@ describe.each(RUNTIMES)('teacher server on the $runtime runtime and client over 
     });
   });
 
-  it.skipIf(runtime === 'native' && !rowsKeepBits)('gives a prompt the same answer alone as among many that overflow the queue, to the bit', async () => {
+  it('gives a prompt the same answer alone as among many that overflow the queue, to the bit', async () => {
     const prompts = Array.from({ length: 24 }, (_, i) => ({ ids_T: someIds(3 + ((i * 5) % 40), i), seed: 1000 + i }));
     const together = byIndex(await all(client.generate(prompts, SAMPLING, K)));
     expect(together).toHaveLength(prompts.length);

@@ -201,10 +201,7 @@ test('a packed sequence scores as it does alone', async () => {
   }
 });
 
-const rowsKeepBits = loadKernels().rowsKeepBits();
-if (!rowsKeepBits) console.warn('products of this CPU depend on the number of rows: sequences that share their beginnings are not compared to the bit');
-
-test.skipIf(!rowsKeepBits)('sequences that share their beginnings are measured as each is alone, to the bit, in both passes', async () => {
+test('sequences that share their beginnings are measured as each is alone, to the bit, in both passes', async () => {
   const engine = await native('of Qwen3');
   const alone: number[] = [];
   for (const sequence of alike) alone.push(...(await engine.forward(await batchFor('of Qwen3', [sequence]), forwardKl)).rowMetrics_RM);

@@ -10,7 +10,7 @@ export interface PackedScope {
 
 /**
  * The weights of a decoder's products once more, in the order in which products of few rows read them: bf16, two bytes a parameter. Made where many such products
- * follow with the same weights; results keep their bits. Empty on CPUs that have no use for it.
+ * follow with the same weights; results keep their bits.
  */
 export class PackedWeights {
   private readonly tensors = new Map<Parameter, Tensor>();
@@ -19,7 +19,6 @@ export class PackedWeights {
   /** Packs them into the lasting arena: valid until that is reset. */
   constructor({ kernels, lasting, parameters }: Pick<PassCore, 'kernels' | 'lasting' | 'parameters'>, scope: PackedScope) {
     for (const { parameter, isGated, elements } of packingOf({ kernels, parameters }, scope)) {
-      if (elements === 0) continue;
       const packed = lasting.take('bf16', [elements]);
       (isGated ? this.gated : this.tensors).set(parameter, packed);
       if (isGated) kernels.packGated(parameter.weight, packed);

@@ -61,7 +61,7 @@ export class NativeSession implements TeacherSession {
       const freeBytes = process.availableMemory();
       const rules = nativeRules(config, freeBytes);
       if (maxLength > rules.heldPositions) throw new RuntimeFailed(`there is memory for ${rules.heldPositions} positions; set maxModelLen, now ${maxLength}, to that or less`);
-      return new NativeSession({ kernels, arena: new Arena(kernels), lasting, parameters, config }, packed, rules, { maxLength, prefixBytes: kernels.rowsKeepBits() ? freeBytes * PREFIX_SHARE : 0 });
+      return new NativeSession({ kernels, arena: new Arena(kernels), lasting, parameters, config }, packed, rules, { maxLength, prefixBytes: freeBytes * PREFIX_SHARE });
     } catch (error) {
       parameters.free();
       throw error;

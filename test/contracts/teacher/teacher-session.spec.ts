@@ -2,7 +2,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadKernels } from '../../../kernels/binding/kernels.js';
 import { writeTeacherModel } from '../../../src/model-files/onnx/teacher-model.js';
 import { layoutOf } from '../../../src/teacher-server/layout.js';
 import { NativeSession } from '../../../src/teacher-server/native/native-session.js';
@@ -17,16 +16,10 @@ const CHUNK = 128;
 const MAX_LENGTH = 512;
 const THREADS = 2;
 
-/** Our own products add up in an order that does not depend on the number of rows; oneDNN's may. */
-const nativeBits = loadKernels().rowsKeepBits() ? 'exact' : 'rounded';
-
-/**
- * `alone`: whether the bits of an answer are its own, and `apart`: how far logits may lie from those of the same ids read otherwise (in one go or in chunks,
- * among others where bits are not exact): float32, or bf16 roundings that fall differently.
- */
+/** `apart`: how far logits may lie from those of the same ids read otherwise, in one go or in chunks: float32, or bf16 roundings that fall differently. */
 const RUNTIMES = [
-  { runtime: 'onnx', open: openOnnx, alone: 'exact', apart: 1e-4 },
-  { runtime: 'native', open: openNative, alone: nativeBits, apart: 0.05 },
+  { runtime: 'onnx', open: openOnnx, apart: 1e-4 },
+  { runtime: 'native', open: openNative, apart: 0.05 },
 ] as const;
 
 async function openOnnx(dir: string): Promise<TeacherSession> {
@@ -71,7 +64,7 @@ function inRuns(parts: readonly RunPart[], padding: Padding | undefined): RunPar
   return [...groups.values()];
 }
 
-describe.each(RUNTIMES)('a session of the $runtime runtime', ({ open, alone: aloneBits, apart }) => {
+describe.each(RUNTIMES)('a session of the $runtime runtime', ({ open, apart }) => {
   let dir: string;
   let session: TeacherSession;
 
@@ -97,12 +90,6 @@ describe.each(RUNTIMES)('a session of the $runtime runtime', ({ open, alone: alo
     }
     session.forget(lane);
     return seen;
-  }
-
-  /** Expects answers that were given among others to be those given alone. */
-  function expectOwn(among: readonly number[][], alone: readonly number[][]): void {
-    if (aloneBits === 'exact') expect(among).toEqual(alone);
-    else [0, 1, 2].forEach((which) => expectNear(among[which], alone[which]));
   }
 
   function expectNear(actual: readonly number[], expected: readonly number[]): void {
@@ -135,7 +122,7 @@ describe.each(RUNTIMES)('a session of the $runtime runtime', ({ open, alone: alo
 
     for (const { lane, seen } of together) {
       expect(seen.length).toBeGreaterThan(1);
-      seen.slice(0, alone[lane].length).forEach((rows, run) => expectOwn(rows, allOf(alone[lane][run])));
+      seen.slice(0, alone[lane].length).forEach((rows, run) => expect(rows).toEqual(allOf(alone[lane][run])));
       session.forget(lane);
     }
   });

@@ -5,7 +5,7 @@
 #include <immintrin.h>
 #include <algorithm>
 #include <cstring>
-#include "core/panel_pack.h"
+#include "core/panel_ahead.h"
 
 namespace limbeck {
 
@@ -86,28 +86,6 @@ inline void put(const Target& target, int row, int vector, int64_t columns, __m5
   if (columns == vector_columns) target.put(row, vector, sum);
   else target.put_first(row, vector, static_cast<__mmask16>(0xffffu >> (vector_columns - columns)), sum);
 }
-
-inline int64_t tiles_of(int64_t rows) { return (rows + tile_rows - 1) / tile_rows; }
-
-// What is brought nearer while tiles are multiplied: nothing, or lines spread over the pairs.
-struct NothingAhead {
-  void at(int64_t) const {}
-  NothingAhead share(int64_t, int64_t) const { return {}; }
-};
-
-struct LinesAhead {
-  const char* next;
-  int64_t lines, lines_a_pair;
-  void at(int64_t pair) const {
-    const int64_t end = std::min(lines, (pair + 1) * lines_a_pair);
-    for (int64_t line = pair * lines_a_pair; line < end; ++line) _mm_prefetch(next + line * line_bytes, _MM_HINT_T1);
-  }
-  // Those of one tile among `tiles`.
-  LinesAhead share(int64_t tile, int64_t tiles) const {
-    const int64_t begin = lines * tile / tiles;
-    return {next + begin * line_bytes, lines * (tile + 1) / tiles - begin, lines_a_pair};
-  }
-};
 
 // Has a tile of C fetched while its sums are made: the largest results, logits and the head's gradient, lie far away.
 template <int rows, int vectors, typename T>
@@ -228,17 +206,6 @@ void all_columns(const PanelRows& a, const StoredColumns& b, const Target& targe
   for (int64_t column = 0; column < b.columns; column += panel_columns) {
     slabs(a, {b.data + column * b.leading, std::min(panel_columns, b.columns - column), b.leading}, Target{target.c + column, target.ldc});
   }
-}
-
-constexpr int64_t near_values = 2048;  // 4 KiB
-
-// Lines to fetch, as many as the panel has, over the pairs of all tiles. Several tiles read the panel again and again, so memory brings the next one
-// meanwhile; a single one reads it as fast as memory brings it, a little ahead.
-inline LinesAhead lines_behind(const PanelRows& a, const Panel& b) {
-  const int64_t lines = b.ahead * static_cast<int64_t>(sizeof(bf16)) / line_bytes;
-  const int64_t tiles = tiles_of(a.count);
-  const int64_t pairs = tiles * panel_pairs(a.k);
-  return {reinterpret_cast<const char*>(b.data + (tiles > 1 ? b.ahead : near_values)), lines, (lines + pairs - 1) / pairs};
 }
 
 template <typename Target>

@@ -36,7 +36,7 @@ void pack_panel_from_rows(const bf16* b, int64_t leading, int64_t k, int64_t col
   }
 }
 
-void turn_rows(const bf16* a, int64_t leading, int64_t k, int64_t rows, bf16* out) {
+void turn_rows(const bf16* a, int64_t leading, int64_t k, int64_t rows, TurnedElement* out) {
   constexpr int64_t ahead = 16;  // rows of k: their lines lie far apart, and nothing else fetches them in time
   const int64_t group = turned_elements(tile_rows, k);
   const auto row_or_null = [&](int64_t row, int64_t first) { return row < k ? a + row * leading + first : nullptr; };
