@@ -13,7 +13,7 @@ struct IsaName {
   const char* name;
 };
 
-// Each name stands for a set of instructions, so the list is not a range: bf16 products exist in those marked by has_bf16_products().
+// Each name stands for a set of instructions, so the list is not a range.
 constexpr IsaName isa_names[] = {
     {dnnl::cpu_isa::sse41, "sse41"},
     {dnnl::cpu_isa::avx, "avx"},
@@ -33,18 +33,12 @@ std::string isa_name() {
   return "isa_" + std::to_string(static_cast<int>(isa));
 }
 
-bool has_instructions(dnnl::cpu_isa wanted) {
-  const auto bits = static_cast<unsigned>(wanted);
-  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & bits) == bits;
-}
-
 }  // namespace
-
-bool has_bf16_products() { return has_instructions(dnnl::cpu_isa::avx512_core_bf16); }
 
 bool has_tile_products() {
 #ifdef __AMX_BF16__
-  static const bool has = has_instructions(dnnl::cpu_isa::avx512_core_amx) && amx::may_use_tiles();
+  constexpr auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
+  static const bool has = (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted && amx::may_use_tiles();
   return has;
 #else
   return false;

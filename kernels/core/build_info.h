@@ -7,7 +7,6 @@ namespace limbeck {
 std::string build_info();  // "threads=2 library=avx512 isa=avx512_core_bf16 onednn=2.6.3 compiler=12.2.0"
 
 // Whether the CPU can and DNNL_MAX_CPU_ISA allows it:
-bool has_bf16_products();  // to multiply bf16
 bool has_tile_products();  // to multiply tiles of bf16 (AMX)
 
 }  // namespace limbeck

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <string>
-#include "core/build_info.h"
 #include "core/indices.h"
 #include "core/parallel.h"
 #include "core/workspace.h"
@@ -36,8 +35,8 @@ Status check_rows(const HeadMatrices& head, const DistillRows& rows) {
   return rows.loss == Loss::hard ? fine() : refuse(Code::bad_value, "targets may be absent only for the loss hard");
 }
 
-// Each chunk reads and writes all of dweight once, and reads the weight twice. Where bf16 is multiplied fast, 200 rows of products take little longer than that.
-int64_t training_chunk_rows(int64_t V) { return has_bf16_products() ? head_chunk_rows(V, int64_t{320} << 20, 1024) : head_chunk_rows(V); }
+// Each chunk reads and writes all of dweight once, and reads the weight twice: 200 rows of products take little longer than that.
+int64_t training_chunk_rows(int64_t V) { return head_chunk_rows(V, int64_t{320} << 20, 1024); }
 
 // Scratch of one call.
 struct Chunk {
