@@ -177,7 +177,7 @@ describe('linear', () => {
       const part = run(begin, rows);
       part.forEach((bits, which) => {
         const width = bits.length / rows;
-        expect(bits).toEqual(whole[which].subarray(begin * width, (begin + rows) * width));
+        expectSameBits(bits, whole[which].subarray(begin * width, (begin + rows) * width));
       });
     }
   });
