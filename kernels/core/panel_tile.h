@@ -2,7 +2,8 @@
 //   read as stored if k is contiguous, and turned into pairs if it is not; elsewhere they are always turned, and widened to float32 once for all panels.
 //   A panel holds `panel_columns` columns of B over k: row p of it holds, for each column, the two values of k = 2p and 2p + 1, side by side. Columns and
 //   values beyond the matrix are zero; a panel's columns come in vectors of 16, and the last panel of a matrix keeps only those it needs.
-//   One element of C is one chain: float32, from zero, over k in ascending pairs (of values, one after the other, where the CPU does not multiply bf16). So a row's result depends on that row alone, however the rest is cut.
+//   One element of C is one chain: float32, from zero, over k in ascending pairs; where the CPU does not multiply bf16, value by value. So a row's result
+//   depends on that row alone, however the rest is cut.
 #pragma once
 #include <algorithm>
 #include <cstdint>
