@@ -129,6 +129,14 @@ describe('linearBackwardWeight', () => {
     expectClose(tensors.values(dweight), added.map((value, index) => value + before[index]), sumTolerance(N));
   });
 
+  it('does not meet what a product before it left behind an odd number of rows', () => {
+    const ones = (rows: number, value: number): Tensor => tensors.bf16([rows, 6], new Float64Array(rows * 6).fill(value));
+    kernels.linearBackwardWeight(ones(64, Infinity), ones(64, 1), tensors.f32([6, 6]));
+    const dweight = tensors.f32([6, 6], new Float64Array(36));
+    kernels.linearBackwardWeight(ones(5, 1), ones(5, 1), dweight);
+    expect(tensors.values(dweight)).toEqual(new Float64Array(36).fill(5));
+  });
+
   it('refuses wrong shapes and dtypes', () => {
     const [dout, x] = [tensors.bf16([2, 4]), tensors.bf16([2, 3])];
     expect(codeOf(() => kernels.linearBackwardWeight(dout, x, tensors.f32([3, 4])))).toBe('kernels.bad_shape');
