@@ -22,9 +22,8 @@ struct GemmShape {
 Status gemm(const GemmShape&, const bf16* a, const bf16* b, float* c);
 Status gemm(const GemmShape&, const bf16* a, const bf16* b, bf16* c);  // rounded once at the end
 
-// B, stored as its transpose, and once more in the order in which products of few rows read it fastest. The same bits.
+// B, stored as its transpose, in the order in which products of few rows read it fastest. The same bits.
 struct PackedTransposed {
-  const bf16* stored;
   const bf16* packed;  // by pack_transposed; 64-byte aligned
 };
 

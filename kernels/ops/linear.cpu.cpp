@@ -30,11 +30,11 @@ Status pack_weight(const LinearShape& shape, const PackWeight& io) {
 }
 
 Status linear_packed(const LinearShape& shape, const LinearPacked<bf16>& io) {
-  return gemm(forward_shape(shape), io.x_NI, PackedTransposed{io.weight_OI, io.packed_P}, io.out_NO);
+  return gemm(forward_shape(shape), io.x_NI, PackedTransposed{io.packed_P}, io.out_NO);
 }
 
 Status linear_packed(const LinearShape& shape, const LinearPacked<float>& io) {
-  return gemm(forward_shape(shape), io.x_NI, PackedTransposed{io.weight_OI, io.packed_P}, io.out_NO);
+  return gemm(forward_shape(shape), io.x_NI, PackedTransposed{io.packed_P}, io.out_NO);
 }
 
 Status linear_backward_input(const LinearShape& shape, const LinearBackwardInput& io) {
