@@ -14,24 +14,18 @@ namespace {
 constexpr int64_t word_block = 8;  // words of 32 bits in a register: pairs of bf16, or float32
 constexpr int64_t block_values = 2 * word_block;
 
-// The first `count` of sixteen values, zero beyond them.
-inline __m256i load_values(const bf16* from, int64_t count) {
-  bf16 value[block_values] = {};
-  if (count < block_values) {
+// The first `count` of as many values as fill a Register, zero beyond them.
+template <typename Register>
+inline Register load_values(const bf16* from, int64_t count) {
+  constexpr int64_t whole = sizeof(Register) / sizeof(bf16);
+  bf16 value[whole] = {};
+  if (count < whole) {
     std::memcpy(value, from, static_cast<size_t>(std::max<int64_t>(count, 0)) * sizeof(bf16));
     from = value;
   }
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-}
-
-// The first `count` of eight values, zero beyond them.
-inline __m128i load_half(const bf16* from, int64_t count) {
-  bf16 value[word_block] = {};
-  if (count < word_block) {
-    std::memcpy(value, from, static_cast<size_t>(std::max<int64_t>(count, 0)) * sizeof(bf16));
-    from = value;
-  }
-  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  Register loaded;
+  std::memcpy(&loaded, from, sizeof loaded);
+  return loaded;
 }
 
 inline __m256i widen(__m128i values) { return _mm256_slli_epi32(_mm256_cvtepu16_epi32(values), 16); }
@@ -52,7 +46,7 @@ void pack_panel_from_columns(const StoredColumns& b, int64_t k, bf16* panel, Ahe
       __m256i word[word_block];
       for (int64_t i = 0; i < word_block; ++i) {
         const int64_t column = first + i;
-        word[i] = column < b.columns ? load_values(b.data + column * b.leading + begin, k - begin) : _mm256_setzero_si256();
+        word[i] = column < b.columns ? load_values<__m256i>(b.data + column * b.leading + begin, k - begin) : _mm256_setzero_si256();
       }
       transpose_eight(word);
       for (int64_t p = 0; p < pairs; ++p) _mm256_store_si256(reinterpret_cast<__m256i*>(panel + (begin / 2 + p) * 2 * panel_columns + 2 * first), word[p]);
@@ -62,8 +56,8 @@ void pack_panel_from_columns(const StoredColumns& b, int64_t k, bf16* panel, Ahe
 
 void pack_panel_from_rows(const bf16* b, int64_t leading, int64_t k, int64_t columns, bf16* panel) {
   for (int64_t row = 0; row < k; row += 2, panel += 2 * panel_columns) {
-    const __m256i even = load_values(b + row * leading, columns);
-    const __m256i odd = row + 1 < k ? load_values(b + (row + 1) * leading, columns) : _mm256_setzero_si256();
+    const __m256i even = load_values<__m256i>(b + row * leading, columns);
+    const __m256i odd = row + 1 < k ? load_values<__m256i>(b + (row + 1) * leading, columns) : _mm256_setzero_si256();
     const __m256i low = _mm256_unpacklo_epi16(even, odd), high = _mm256_unpackhi_epi16(even, odd);
     _mm256_store_si256(reinterpret_cast<__m256i*>(panel), _mm256_permute2x128_si256(low, high, 0x20));
     _mm256_store_si256(reinterpret_cast<__m256i*>(panel + panel_columns), _mm256_permute2x128_si256(low, high, 0x31));
@@ -77,7 +71,7 @@ void turn_rows(const bf16* a, int64_t leading, int64_t k, int64_t rows, TurnedEl
     if (row + ahead < k) {
       for (int64_t first = 0; first < rows; first += line_bytes / 2) _mm_prefetch(reinterpret_cast<const char*>(a + (row + ahead) * leading + first), _MM_HINT_T0);
     }
-    for (int64_t first = 0, at = row * tile_rows; first < rows; first += tile_rows, at += group) store_group(out + at, widen(load_half(a + row * leading + first, rows - first)));
+    for (int64_t first = 0, at = row * tile_rows; first < rows; first += tile_rows, at += group) store_group(out + at, widen(load_values<__m128i>(a + row * leading + first, rows - first)));
   }
   if (k % 2 == 0) return;
   for (int64_t first = 0, at = k * tile_rows; first < rows; first += tile_rows, at += group) store_group(out + at, _mm256_setzero_si256());
@@ -90,7 +84,7 @@ void turn_stored_rows(const PanelRows& a, TurnedElement* out) {
       __m256i value[word_block];
       for (int64_t i = 0; i < word_block; ++i) {
         const int64_t row = first + i;
-        value[i] = i < tile_rows && row < a.count ? widen(load_half(a.data + row * a.leading + begin, a.k - begin)) : _mm256_setzero_si256();
+        value[i] = i < tile_rows && row < a.count ? widen(load_values<__m128i>(a.data + row * a.leading + begin, a.k - begin)) : _mm256_setzero_si256();
       }
       transpose_eight(value);
       for (int64_t i = 0; i < word_block; ++i) store_group(out + (begin + i) * tile_rows, value[i]);
