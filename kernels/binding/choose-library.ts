@@ -13,8 +13,8 @@ export function cpuFlags(cpuinfo: string): ReadonlySet<string> {
 }
 
 /**
- * The AVX-512 build needs bf16 instructions and oneDNN's leave to use them: a `maxIsa` (the value of DNNL_MAX_CPU_ISA) below AVX512_CORE_BF16 asks
- * for the AVX2 build, so that a host without them can be tried on one that has them.
+ * The AVX-512 build needs bf16 instructions and leave to use them: a `maxIsa` (the value of DNNL_MAX_CPU_ISA, in oneDNN's names of instruction sets) below
+ * AVX512_CORE_BF16 asks for the AVX2 build, so that a host without them can be tried on one that has them.
  * @throws CpuUnsupported when the CPU has not even AVX2, FMA and F16C.
  */
 export function chooseLibrary(flags: ReadonlySet<string>, maxIsa: string | undefined): KernelLibrary {

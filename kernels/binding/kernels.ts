@@ -49,7 +49,7 @@ export interface Kernels {
   /** Equal element counts; f32 -> bf16 rounds to nearest even, bf16 -> f32 is exact, equal types copy. */
   convert(source: Tensor, target: Tensor): void;
   setThreads(threads: number): void;
-  /** Threads, instruction set and library versions on which bits depend, for example `threads=2 isa=avx512_core_bf16 onednn=2.6.3 …`. */
+  /** Threads, instruction set and library versions on which bits depend, for example `threads=2 library=avx512 isa=avx512_bf16 …`. */
   buildInfo(): string;
 
   /** out_ND f32 = weight_VD[tokens_N] (bf16). */

@@ -1,6 +1,8 @@
 #include "core/build_info.h"
 
-#include <dnnl.hpp>
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
 #include "core/amx_config.h"
 #include "core/parallel.h"
 
@@ -8,37 +10,30 @@ namespace limbeck {
 
 namespace {
 
-struct IsaName {
-  dnnl::cpu_isa isa;
-  const char* name;
-};
+#ifdef __AMX_BF16__
+// Sets of instructions by oneDNN's names, of which those with tile units alone have AMX in them.
+bool allows_tiles() {
+  const char* given = std::getenv("ONEDNN_MAX_CPU_ISA");
+  if (!given) given = std::getenv("DNNL_MAX_CPU_ISA");
+  std::string most = given ? given : "";
+  std::transform(most.begin(), most.end(), most.begin(), [](unsigned char letter) { return static_cast<char>(std::toupper(letter)); });
+  return most.empty() || most == "ALL" || most == "DEFAULT" || most.find("AMX") != std::string::npos;
+}
+#endif
 
-// Each name stands for a set of instructions, so the list is not a range.
-constexpr IsaName isa_names[] = {
-    {dnnl::cpu_isa::sse41, "sse41"},
-    {dnnl::cpu_isa::avx, "avx"},
-    {dnnl::cpu_isa::avx2, "avx2"},
-    {dnnl::cpu_isa::avx2_vnni, "avx2_vnni"},
-    {dnnl::cpu_isa::avx512_core, "avx512_core"},
-    {dnnl::cpu_isa::avx512_core_vnni, "avx512_core_vnni"},
-    {dnnl::cpu_isa::avx512_core_bf16, "avx512_core_bf16"},
-    {dnnl::cpu_isa::avx512_core_amx, "avx512_core_amx"},
-};
-
-std::string isa_name() {
-  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
-  for (const IsaName& known : isa_names) {
-    if (known.isa == isa) return known.name;
-  }
-  return "isa_" + std::to_string(static_cast<int>(isa));
+const char* isa_name() {
+#ifdef __AVX512BF16__
+  return has_tile_products() ? "amx_bf16" : "avx512_bf16";
+#else
+  return "avx2";
+#endif
 }
 
 }  // namespace
 
 bool has_tile_products() {
 #ifdef __AMX_BF16__
-  constexpr auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
-  static const bool has = (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted && amx::may_use_tiles();
+  static const bool has = allows_tiles() && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16") && amx::may_use_tiles();
   return has;
 #else
   return false;
@@ -46,9 +41,7 @@ bool has_tile_products() {
 }
 
 std::string build_info() {
-  const dnnl_version_t* version = dnnl_version();
-  return "threads=" + std::to_string(thread_count()) + " library=" LIMBECK_LIBRARY " isa=" + isa_name() + " onednn=" +
-         std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->patch) + " compiler=" __VERSION__;
+  return "threads=" + std::to_string(thread_count()) + " library=" LIMBECK_LIBRARY " isa=" + isa_name() + " compiler=" __VERSION__;
 }
 
 }  // namespace limbeck

@@ -4,9 +4,9 @@
 
 namespace limbeck {
 
-std::string build_info();  // "threads=2 library=avx512 isa=avx512_core_bf16 onednn=2.6.3 compiler=12.2.0"
+std::string build_info();  // "threads=2 library=avx512 isa=avx512_bf16 compiler=12.2.0"
 
-// Whether the CPU can and DNNL_MAX_CPU_ISA allows it:
-bool has_tile_products();  // to multiply tiles of bf16 (AMX)
+// Whether the CPU can multiply tiles of bf16 (AMX), and DNNL_MAX_CPU_ISA allows it.
+bool has_tile_products();
 
 }  // namespace limbeck

@@ -13,7 +13,7 @@ inline int& thread_count() {
   return threads;
 }
 
-// For parallel_for and for oneDNN, whose threads are those of OpenMP on the calling thread.
+// For parallel_for, and for the benchmark's probes, whose threads are those of OpenMP on the calling thread.
 inline void set_thread_count(int threads) {
   thread_count() = threads;
   omp_set_num_threads(threads);
