@@ -110,13 +110,12 @@ Status pack_weight(Call& call) {
 
 Status linear_packed(Call& call) {
   const bf16* x_NI = call.tensor<bf16>("x_NI", "NI");
-  const bf16* weight_OI = call.tensor<bf16>("weight_OI", "OI");
   const bf16* packed_P = call.tensor<bf16>("packed_P", "P");
   const AnyTensor out_NO = call.any_tensor("out_NO", "NO");
   LIMBECK_TRY(call.check());
   LIMBECK_TRY(expect_packed(call, plain, call.extent('O')));
-  const LinearPacked<bf16> rounded{x_NI, weight_OI, packed_P, static_cast<bf16*>(out_NO.data)};
-  const LinearPacked<float> wide{x_NI, weight_OI, packed_P, static_cast<float*>(out_NO.data)};
+  const LinearPacked<bf16> rounded{x_NI, packed_P, static_cast<bf16*>(out_NO.data)};
+  const LinearPacked<float> wide{x_NI, packed_P, static_cast<float*>(out_NO.data)};
   if (out_NO.dtype == DType::bf16) return cpu::linear_packed(linear_shape(call), rounded);
   if (out_NO.dtype == DType::f32) return cpu::linear_packed(linear_shape(call), wide);
   return refuse(Code::bad_dtype, "out_NO is i32; it must be bf16 or f32");
@@ -257,7 +256,7 @@ const Group group({{"embeddingForward", 3, embedding_forward},
                    {"linearForward", 3, linear_forward},
                    {"packedElements", 2, packed_elements},
                    {"packWeight", 2, pack_weight},
-                   {"linearPacked", 4, linear_packed},
+                   {"linearPacked", 3, linear_packed},
                    {"linearBackwardInput", 3, linear_backward_input},
                    {"linearBackwardWeight", 3, linear_backward_weight},
                    {"ropeForward", 10, rope_forward},

@@ -72,7 +72,7 @@ export interface Kernels {
   /** packed_P bf16, P > 0, = weight_OI bf16 in the order in which `linearPacked` reads it. */
   packWeight(weight_OI: Tensor, packed_P: Tensor): void;
   /** `linearForward` to the bit, faster for few rows whose weight has not stayed in a cache. */
-  linearPacked(x_NI: Tensor, weight_OI: Tensor, packed_P: Tensor, out_NO: Tensor): void;
+  linearPacked(x_NI: Tensor, packed_P: Tensor, out_NO: Tensor): void;
   /** dx_NI bf16 = dout_NO bf16 . weight_OI. */
   linearBackwardInput(dout_NO: Tensor, weight_OI: Tensor, dx_NI: Tensor): void;
   /** dweight_OI f32 += dout_NO^T . x_NI. */

@@ -2,7 +2,7 @@
 //   forward:          out_NO    = x_NI weight_OI^T        overwritten
 //   backward, input:  dx_NI     = dout_NO weight_OI       overwritten
 //   backward, weight: dweight_OI += dout_NO^T x_NI        ADDED to, float32
-//   bf16 operands, float32 sums, bf16 results rounded once. Same shape and threads: same bits, and more on some CPUs (core/gemm.h). No aliasing.
+//   bf16 operands, float32 sums, bf16 results rounded once. A row's bits depend on that row and the weight alone (core/gemm.h). No aliasing.
 #pragma once
 #include <cstdint>
 #include "core/bf16.h"
@@ -21,12 +21,11 @@ struct LinearForward {
   Out* out_NO;
 };
 
-// The same with a weight that is packed, too, for many products of few rows: the same bits.
+// The same with a packed weight, for many products of few rows: the same bits.
 template <typename Out>
 struct LinearPacked {
   const bf16* x_NI;
-  const bf16* weight_OI;
-  const bf16* packed_P;  // P = packed_weight_elements
+  const bf16* packed_P;  // by pack_weight; P = packed_weight_elements
   Out* out_NO;
 };
 
@@ -50,7 +49,7 @@ struct LinearBackwardWeight {
 namespace cpu {
 Status linear_forward(const LinearShape&, const LinearForward<bf16>&);
 Status linear_forward(const LinearShape&, const LinearForward<float>&);
-int64_t packed_weight_elements(int64_t O, int64_t I);  // 0 where packing brings nothing: then neither of these is called
+int64_t packed_weight_elements(int64_t O, int64_t I);
 Status pack_weight(const LinearShape&, const PackWeight&);  // N is not read
 Status linear_packed(const LinearShape&, const LinearPacked<bf16>&);
 Status linear_packed(const LinearShape&, const LinearPacked<float>&);

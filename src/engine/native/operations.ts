@@ -170,7 +170,7 @@ export class Operations {
     const out = this.fresh(dtype, [rows, weight.shape[0]]);
     const packed = this.packed?.of(weight);
     if (packed === undefined) this.kernels.linearForward(x.value, weight.weight, out.value);
-    else this.kernels.linearPacked(x.value, weight.weight, packed, out.value);
+    else this.kernels.linearPacked(x.value, packed, out.value);
     if (!this.tape) this.release(x);
     this.goBack(x, weight, out, rows);
     return out;
