@@ -4,8 +4,8 @@ import { defineConfig } from 'vitest/config';
 /** What depends on the instruction set: the kernels, and the memory that their products take. */
 const byInstructionSet = ['kernels/**/*.spec.ts', 'test/medium/memory-forecast.spec.ts'];
 const units = ['src/**/*.spec.ts', 'kernels/**/*.spec.ts'];
-/** After the units, which share the cores. */
-const alone = { maxWorkers: 1, sequence: { groupOrder: 1 } };
+/** After the units. All go two files at a time: on two cores that takes the whole parts two thirds of the time of one by one, for much of it processes start, or die. */
+const later = { maxWorkers: 2, sequence: { groupOrder: 1 } };
 const cpu = readFileSync('/proc/cpuinfo', 'utf8');
 const hasBf16 = /^flags.*\bavx512_bf16\b/m.test(cpu);
 const hasTileUnits = /^flags.*\bamx_bf16\b/m.test(cpu);
@@ -19,12 +19,11 @@ export default defineConfig({
     reporters: ['default', './test/support/count-reporter.ts'],
     projects: [
       { extends: true, test: { name: 'units', include: units, maxWorkers: 2, sequence: { groupOrder: 0 } } },
-      // These start engines and servers: one file at a time keeps them from starving each other on two cores.
-      { extends: true, test: { name: 'whole', globalSetup: ['./test/support/service-servers-setup.ts'], include: ['test/**/*.spec.ts'], exclude: ['test/chaos/**'], ...alone } },
+      { extends: true, test: { name: 'whole', globalSetup: ['./test/support/service-servers-setup.ts'], include: ['test/**/*.spec.ts'], exclude: ['test/chaos/**'], ...later } },
       // Once more as on a host without AVX-512 and bf16 instructions, unless this is one.
-      ...(hasBf16 ? [{ extends: true as const, test: { name: 'avx2', include: byInstructionSet, env: { DNNL_MAX_CPU_ISA: 'AVX2' }, ...alone } }] : []),
+      ...(hasBf16 ? [{ extends: true as const, test: { name: 'avx2', include: byInstructionSet, env: { DNNL_MAX_CPU_ISA: 'AVX2' }, ...later } }] : []),
       // And, where it has tile units, as on a host with AVX-512 bf16 alone.
-      ...(hasTileUnits ? [{ extends: true as const, test: { name: 'avx512', include: byInstructionSet, env: { DNNL_MAX_CPU_ISA: 'AVX512_CORE_BF16' }, ...alone } }] : []),
+      ...(hasTileUnits ? [{ extends: true as const, test: { name: 'avx512', include: byInstructionSet, env: { DNNL_MAX_CPU_ISA: 'AVX512_CORE_BF16' }, ...later } }] : []),
     ],
   },
 });
