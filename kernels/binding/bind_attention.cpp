@@ -71,17 +71,19 @@ Status decode(Call& call) {
   io.qkv_NC = call.tensor<bf16>("qkv_NC", "NC");
   io.slots_N = call.tensor<int32_t>("slots_N", "N");
   io.positions_N = call.tensor<int32_t>("positions_N", "N");
+  const int32_t* pages_BM = call.tensor<int32_t>("pages_BM", "BM");
   LIMBECK_TRY(read_heads(call, &heads));
-  call.expect('W', heads.Hkv * heads.K);
-  io.k_cache = call.tensor<bf16>("kCache", "BLW");
-  io.v_cache = call.tensor<bf16>("vCache", "BLW");
+  call.expect('E', cache_block * heads.Hkv * heads.K);
+  io.k_cache = call.tensor<bf16>("kCache", "PE");
+  io.v_cache = call.tensor<bf16>("vCache", "PE");
   io.out_NHK = call.tensor<bf16>("out", "NO");
   LIMBECK_TRY(call.check());
   LIMBECK_TRY(expect_outputs(call, heads));
-  return cpu::attention_decode({call.extent('N'), call.extent('B'), call.extent('L'), heads}, io);
+  const CacheLayout cache{pages_BM, call.extent('B'), call.extent('M'), call.extent('P'), heads.Hkv, heads.K};
+  return cpu::attention_decode({call.extent('N'), heads, cache}, io);
 }
 
-const Group group({{"attentionForward", 6, forward}, {"attentionBackward", 8, backward}, {"attentionDecode", 8, decode}});
+const Group group({{"attentionForward", 6, forward}, {"attentionBackward", 8, backward}, {"attentionDecode", 9, decode}});
 
 }  // namespace
 }  // namespace limbeck

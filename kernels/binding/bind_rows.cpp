@@ -40,21 +40,22 @@ Status kv_write(Call& call) {
   io.qkv_NC = call.tensor<bf16>("qkv_NC", "NC");
   io.slots_N = call.tensor<int32_t>("slots_N", "N");
   io.positions_N = call.tensor<int32_t>("positions_N", "N");
+  const int32_t* pages_BM = call.tensor<int32_t>("pages_BM", "BM");
   const int64_t kv_heads = call.integer("kvHeads", 1, 1 << 20);
-  io.k_cache = call.tensor<bf16>("kCache", "BLW");
-  io.v_cache = call.tensor<bf16>("vCache", "BLW");
+  io.k_cache = call.tensor<bf16>("kCache", "PE");
+  io.v_cache = call.tensor<bf16>("vCache", "PE");
   LIMBECK_TRY(call.check());
   const int64_t columns = call.extent('C');
-  const int64_t width = call.extent('W');
+  const int64_t width = call.extent('E') / cache_block;
   const int64_t query_columns = columns - 2 * width;
-  if (width == 0 || width % kv_heads != 0 || query_columns <= 0 || query_columns % width != 0) {
-    return call.bad_shape("qkv_NC has " + std::to_string(columns) + " columns and kCache " + std::to_string(width) + "; columns must be (heads + 2 kvHeads) K " +
-                          "and the cache's kvHeads K, with heads a multiple of kvHeads = " + std::to_string(kv_heads));
+  if (width == 0 || call.extent('E') % cache_block != 0 || width % kv_heads != 0 || query_columns <= 0 || query_columns % width != 0) {
+    return call.bad_shape("qkv_NC has " + std::to_string(columns) + " columns and a page of kCache " + std::to_string(call.extent('E')) + " elements; columns must be " +
+                          "(heads + 2 kvHeads) K and a page " + std::to_string(cache_block) + " kvHeads K, with heads a multiple of kvHeads = " + std::to_string(kv_heads));
   }
-  return cpu::kv_write({call.extent('N'), columns, call.extent('B'), {call.extent('L'), kv_heads, width / kv_heads}}, io);
+  return cpu::kv_write({call.extent('N'), columns, {pages_BM, call.extent('B'), call.extent('M'), call.extent('P'), kv_heads, width / kv_heads}}, io);
 }
 
-const Group group({{"gatherRows", 3, gather_rows}, {"scatterRows", 3, scatter_rows}, {"kvWrite", 6, kv_write}});
+const Group group({{"gatherRows", 3, gather_rows}, {"scatterRows", 3, scatter_rows}, {"kvWrite", 7, kv_write}});
 
 }  // namespace
 }  // namespace limbeck

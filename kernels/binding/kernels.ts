@@ -14,10 +14,10 @@ export type Tensor = number & { readonly __tensor: unique symbol };
 /** Absent optional tensor. */
 export const NO_TENSOR = -1 as Tensor;
 
-/** Positions of a cache that lie in one block (kernels/ops/kv_cache.h); a slot holds a whole number of them. */
+/** Positions of a page of a cache (kernels/ops/kv_cache.h). */
 export const CACHE_BLOCK = 16;
 
-/** The least length of a cache slot that holds `positions`. */
+/** Positions of the fewest pages that hold `positions`. */
 export function cacheLength(positions: number): number {
   return Math.ceil(positions / CACHE_BLOCK) * CACHE_BLOCK;
 }
@@ -27,7 +27,7 @@ export const LOSS_CODES = { hard: 0, forward_kl: 1, reverse_kl: 2 } as const;
 /**
  * The leaf operations, one native call each. Axes: N tokens, D width, I and O a linear layer's in and out, F feed-forward width, C = (Hq + 2 Hkv) K
  * columns of a fused q|k|v row, Hq and Hkv query and key heads, K head width, V vocabulary, R rows with loss, E support entries, B decode slots,
- * L cache length. Every operation checks shapes and dtypes first and throws an Error with `code` `kernels.bad_shape`, `kernels.bad_dtype`,
+ * M pages of a slot, P pages of a cache. Every operation checks shapes and dtypes first and throws an Error with `code` `kernels.bad_shape`, `kernels.bad_dtype`,
  * `kernels.bad_value`, `kernels.bad_handle` or `kernels.out_of_memory` before any work. "+=" adds to what is there. Contracts and formulas: `kernels/ops/<op>.h`.
  */
 export interface Kernels {
@@ -96,12 +96,12 @@ export interface Kernels {
   /** dqkv_NC bf16 overwritten. dout and out bf16 [N, Hq K]. */
   attentionBackward(dout: Tensor, qkv_NC: Tensor, out: Tensor, lse: Tensor, cuSeqlens_S1: Tensor, heads: number, kvHeads: number, dqkv_NC: Tensor): void;
   /**
-   * Copies the k and v columns of row n to position positions_N[n] of slot slots_N[n]. Caches bf16 [B, L, Hkv K], L a multiple of `CACHE_BLOCK`: what lies inside a
-   * block of that many positions is the kernels' own matter, and a slot's blocks follow each other.
+   * Copies the k and v columns of row n to position positions_N[n] of slot slots_N[n]. Caches are pages of `CACHE_BLOCK` positions, bf16 [P, CACHE_BLOCK Hkv K]: what
+   * lies inside one is the kernels' own matter. pages_BM i32 names the pages of each of B slots in the order of its positions; slots may have pages in common.
    */
-  kvWrite(qkv_NC: Tensor, slots_N: Tensor, positions_N: Tensor, kvHeads: number, kCache: Tensor, vCache: Tensor): void;
+  kvWrite(qkv_NC: Tensor, slots_N: Tensor, positions_N: Tensor, pages_BM: Tensor, kvHeads: number, kCache: Tensor, vCache: Tensor): void;
   /** Row n reads positions 0 … positions_N[n] of slot slots_N[n]; rows of one slot may follow each other. out bf16 [N, Hq K], the bits of `attentionForward`. */
-  attentionDecode(qkv_NC: Tensor, slots_N: Tensor, positions_N: Tensor, heads: number, kvHeads: number, kCache: Tensor, vCache: Tensor, out: Tensor): void;
+  attentionDecode(qkv_NC: Tensor, slots_N: Tensor, positions_N: Tensor, pages_BM: Tensor, heads: number, kvHeads: number, kCache: Tensor, vCache: Tensor, out: Tensor): void;
 
   /** out_NF bf16 = silu(gate) * up; gateUp_N2F bf16 = gate columns, then up columns. */
   swigluForward(gateUp_N2F: Tensor, out_NF: Tensor): void;

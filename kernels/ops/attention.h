@@ -13,6 +13,7 @@
 #include <cstdint>
 #include "core/bf16.h"
 #include "core/status.h"
+#include "ops/kv_cache.h"
 
 namespace limbeck {
 
@@ -42,16 +43,16 @@ struct AttentionBackward {
   bf16* dqkv_NC;  // overwritten; none of the inputs
 };
 
-// A cache holds B slots of L positions as kv_cache.h lays them out, L a multiple of cache_block.
 struct DecodeShape {
-  int64_t N, B, L;
+  int64_t N;
   HeadShape heads;  // K even
+  CacheLayout cache;
 };
 
 struct AttentionDecode {
   const bf16* qkv_NC;          // only the q columns are read
-  const int32_t* slots_N;      // [0, B)
-  const int32_t* positions_N;  // [0, L): row n attends to positions 0 ... positions_N[n] of its slot
+  const int32_t* slots_N;
+  const int32_t* positions_N;  // row n attends to positions 0 ... positions_N[n] of its slot
   const bf16* k_cache;
   const bf16* v_cache;
   bf16* out_NHK;  // overwritten

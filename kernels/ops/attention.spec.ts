@@ -3,7 +3,7 @@ import { attentionGradientReference, attentionReference, fusedColumns, type Atte
 import { roundedToBf16 } from '../../test/support/kernels/bf16.js';
 import { BF16_ROUNDING, codeOf, cosine, expectClose, expectRepeatable, expectSameBits, normals, relativeL2 } from '../../test/support/kernels/check.js';
 import { Tensors } from '../../test/support/kernels/tensors.js';
-import { loadKernels, type Tensor } from '../binding/kernels.js';
+import { CACHE_BLOCK, loadKernels, type Tensor } from '../binding/kernels.js';
 
 const kernels = loadKernels();
 const tensors = new Tensors(kernels);
@@ -113,30 +113,32 @@ describe('packing', () => {
 });
 
 describe('decode over the cache', () => {
-  const [slots, length] = [3, 208];
+  const [slots, pagesASlot] = [3, 13];
+  // No slot's pages follow each other; page 39 is nobody's.
+  const scattered = Array.from({ length: slots * pagesASlot }, (_, index) => (index * 7) % (slots * pagesASlot));
   const plain: AttentionSizes = { cuSeqlens_S1: [0, 190], heads: 6, kvHeads: 2, width: 24 };
   const columns = fusedColumns(plain);
-  const cached = plain.kvHeads * plain.width;
+  const page16 = CACHE_BLOCK * plain.kvHeads * plain.width;
 
   /** Caches whose slot 2 holds the sequence, and which hold what would spoil any result elsewhere. */
   function filledCaches({ sizes, rows, qkv_NC }: Problem): { k: Tensor; v: Tensor } {
-    const shape = [slots, length, sizes.kvHeads * sizes.width];
+    const shape = [slots * pagesASlot + 1, CACHE_BLOCK * sizes.kvHeads * sizes.width];
     const spoilt = new Float64Array(shape.reduce((product, extent) => product * extent)).fill(NaN);
     const caches = { k: tensors.bf16(shape, spoilt), v: tensors.bf16(shape, spoilt) };
     kernels.kvWrite(tensors.bf16([rows, fusedColumns(sizes)], qkv_NC), tensors.i32([rows], new Array<number>(rows).fill(2)),
-      tensors.i32([rows], Array.from({ length: rows }, (_, n) => n)), sizes.kvHeads, caches.k, caches.v);
+      tensors.i32([rows], Array.from({ length: rows }, (_, n) => n)), tensors.i32([slots, pagesASlot], scattered), sizes.kvHeads, caches.k, caches.v);
     return caches;
   }
 
-  function decode(given: Problem, positions: readonly number[]): Tensor {
+  function decode(given: Problem, positions: readonly number[], { slot = 2, pages = scattered } = {}): Tensor {
     const { sizes, qkv_NC } = given;
     const width = fusedColumns(sizes);
     const rows = new Float64Array(positions.length * width);
     positions.forEach((position, n) => rows.set(qkv_NC.subarray(position * width, (position + 1) * width), n * width));
     const out = tensors.bf16([positions.length, sizes.heads * sizes.width]);
     const { k, v } = filledCaches(given);
-    kernels.attentionDecode(tensors.bf16([positions.length, width], rows), tensors.i32([positions.length], positions.map(() => 2)),
-      tensors.i32([positions.length], positions), sizes.heads, sizes.kvHeads, k, v, out);
+    kernels.attentionDecode(tensors.bf16([positions.length, width], rows), tensors.i32([positions.length], positions.map(() => slot)),
+      tensors.i32([positions.length], positions), tensors.i32([slots, pagesASlot], pages), sizes.heads, sizes.kvHeads, k, v, out);
     return out;
   }
 
@@ -167,21 +169,31 @@ describe('decode over the cache', () => {
     expectRepeatable(kernels, () => [tensors.bits(decode(given, [3, 64, 89]))], { across: 'threads' });
   });
 
-  it('refuses a slot or position outside the cache', () => {
-    const call = (slot: number, position: number): string => codeOf(() =>
-      kernels.attentionDecode(tensors.bf16([1, columns]), tensors.i32([1], [slot]), tensors.i32([1], [position]), plain.heads, plain.kvHeads,
-        tensors.bf16([slots, length, cached]), tensors.bf16([slots, length, cached]), tensors.bf16([1, plain.heads * plain.width])));
+  it('reads pages that slots have in common, and none behind the last that it needs', () => {
+    const given = problem(plain);
+    const positions = Array.from({ length: 21 }, (_, n) => n + 20); // by blocks, and one by one
+    const pages = [...scattered];
+    pages.splice(pagesASlot, pagesASlot, ...scattered.slice(2 * pagesASlot, 2 * pagesASlot + 3), ...new Array<number>(pagesASlot - 3).fill(39));
+    for (const order of [positions, positions.toReversed()]) expectSameBits(tensors.bits(decode(given, order, { slot: 1, pages })), tensors.bits(decode(given, order)));
+  });
+
+  it('refuses a slot, position or page outside the cache', () => {
+    const call = (slot: number, position: number, page = 0): string => codeOf(() =>
+      kernels.attentionDecode(tensors.bf16([1, columns]), tensors.i32([1], [slot]), tensors.i32([1], [position]), tensors.i32([slots, pagesASlot], [...scattered.slice(1), page]),
+        plain.heads, plain.kvHeads, tensors.bf16([40, page16]), tensors.bf16([40, page16]), tensors.bf16([1, plain.heads * plain.width])));
     expect(call(2, 207)).toBe('none');
     expect(call(3, 0)).toBe('kernels.bad_value');
     expect(call(-1, 0)).toBe('kernels.bad_value');
     expect(call(0, 208)).toBe('kernels.bad_value');
     expect(call(0, -1)).toBe('kernels.bad_value');
+    expect(call(0, 0, 40)).toBe('kernels.bad_value');
+    expect(call(0, 0, -1)).toBe('kernels.bad_value');
   });
 
-  it('refuses a cache that is no whole number of blocks', () => {
-    const cache = tensors.bf16([slots, 200, cached]);
-    expect(codeOf(() => kernels.attentionDecode(tensors.bf16([1, columns]), tensors.i32([1], [0]), tensors.i32([1], [0]), plain.heads, plain.kvHeads, cache, cache,
-      tensors.bf16([1, plain.heads * plain.width])))).toBe('kernels.bad_shape');
+  it('refuses pages of another size', () => {
+    const cache = tensors.bf16([40, page16 - plain.width]);
+    expect(codeOf(() => kernels.attentionDecode(tensors.bf16([1, columns]), tensors.i32([1], [0]), tensors.i32([1], [0]), tensors.i32([slots, pagesASlot]), plain.heads, plain.kvHeads,
+      cache, cache, tensors.bf16([1, plain.heads * plain.width])))).toBe('kernels.bad_shape');
   });
 });
 

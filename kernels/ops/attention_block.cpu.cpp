@@ -62,7 +62,7 @@ class BlockForward {
 
   void attend_to(const Range& keys) {
     if (head_.by_units) return attend_by_units(keys);
-    if (block_.keys.are_cached) {
+    if (block_.keys.cache) {
       copy_chunks(keys);
     } else {
       head_.copy_rows(block_.keys.k, keys, keys.count(), t_.k);
@@ -76,10 +76,11 @@ class BlockForward {
   // Keys are rounded up to whole steps; what stands behind them gets no probability.
   void attend_by_units(const Range& keys) {
     const int64_t rows = (keys.count() + unit_depth - 1) / unit_depth * unit_depth;
-    if (block_.keys.are_cached) {
-      each_chunk(keys, [&](int64_t chunk, int64_t row) {
-        head_.copy_chunk(block_.keys.k.at + chunk * block_.keys.k.stride, t_.k + row);
-        std::copy_n(block_.keys.v.at + chunk * block_.keys.v.stride, cache_block * head_.width, t_.v_rows + row);
+    if (block_.keys.cache) {
+      each_chunk(keys, [&](int64_t block, int64_t row) {
+        const int64_t chunk = block_.keys.chunk(block);
+        head_.copy_chunk(block_.keys.k.at + chunk, t_.k + row);
+        std::copy_n(block_.keys.v.at + chunk, cache_block * head_.width, t_.v_rows + row);
       });
       head_.turn_rows({t_.v_rows, head_.width}, {0, 0, keys.count()}, t_.v_turned);
     } else {
@@ -106,13 +107,14 @@ class BlockForward {
   }
 
   void copy_chunks(const Range& keys) {
-    each_chunk(keys, [&](int64_t chunk, int64_t row) {
-      head_.copy_chunk(block_.keys.k.at + chunk * block_.keys.k.stride, t_.k + row);
-      head_.widen_rows({block_.keys.v.at + chunk * block_.keys.v.stride, head_.width}, {0, 0, std::min(cache_block, keys.end - chunk * cache_block)}, t_.v + row);
+    each_chunk(keys, [&](int64_t block, int64_t row) {
+      const int64_t chunk = block_.keys.chunk(block);
+      head_.copy_chunk(block_.keys.k.at + chunk, t_.k + row);
+      head_.widen_rows({block_.keys.v.at + chunk, head_.width}, {0, 0, std::min(cache_block, keys.end - block * cache_block)}, t_.v + row);
     });
   }
 
-  // Calls body(chunk of the cache, where its first row stands among padded rows).
+  // Calls body(block of positions, where its first row stands among padded rows).
   template <typename Body>
   void each_chunk(const Range& keys, const Body& body) const {
     for (int64_t begin = keys.begin; begin < keys.end; begin += cache_block) body(begin / cache_block, (begin - keys.begin) * head_.padded);

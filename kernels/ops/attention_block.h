@@ -9,8 +9,10 @@ namespace limbeck::cpu {
 
 // The keys and values of one kv head, by position.
 struct HeadKeys {
-  HeadRows k, v;                 // rows; in a cache, its first chunks, `stride` elements apart
-  bool are_cached = false;
+  HeadRows k, v;  // rows, or where a cache begins
+  const CacheLayout* cache = nullptr;
+  int64_t slot = 0, kv_head = 0;  // of the cache
+  int64_t chunk(int64_t block) const { return cache->at(slot, kv_head, block); }
 };
 
 struct AttentionBlock {

@@ -2,7 +2,6 @@
 //   goes on, are blocks of the forward itself. One item of work is (rows, kv heads).
 #include <algorithm>
 #include <vector>
-#include "core/indices.h"
 #include "core/parallel.h"
 #include "core/workspace.h"
 #include "ops/attention.h"
@@ -49,8 +48,7 @@ class Decode {
     if (!piece.is_block) return attend_rows(head_, cache_, io_, {piece.begin, piece.end, heads}, scratch);
     const int64_t first = io_.positions_N[piece.begin];
     for (int64_t kv_head = heads.first; kv_head < heads.first + heads.count; ++kv_head) {
-      const int64_t at = cache_.at(io_.slots_N[piece.begin], kv_head, 0);
-      const HeadKeys keys{{io_.k_cache + at, cache_.between_blocks()}, {io_.v_cache + at, cache_.between_blocks()}, true};
+      const HeadKeys keys{{io_.k_cache, 0}, {io_.v_cache, 0}, &cache_, io_.slots_N[piece.begin], kv_head};
       const Range queries{0, first, first + piece.end - piece.begin};
       attend_block(head_, {{io_.qkv_NC + head_.q(kv_head), head_.columns}, keys, queries, piece.begin, io_.out_NHK + head_.q(kv_head), nullptr}, scratch);
     }
@@ -67,10 +65,7 @@ class Decode {
 Status attention_decode(const DecodeShape& shape, const AttentionDecode& io) {
   LIMBECK_TRY(check_heads(shape.heads));
   const HeadLayout head(shape.heads);
-  const CacheLayout cache{shape.L, head.kv_heads, head.width};
-  LIMBECK_TRY(check_cache(cache));
-  LIMBECK_TRY(check_indices({"slots_N", io.slots_N, shape.N}, shape.B));
-  LIMBECK_TRY(check_indices({"positions_N", io.positions_N, shape.N}, shape.L));
+  LIMBECK_TRY(check_cache(shape.cache, {io.slots_N, io.positions_N, shape.N}));
   if (shape.N == 0) return fine();
   const int64_t bytes = std::max(attention_row_bytes(head), attention_block_bytes(head));
   void* memory = nullptr;
@@ -80,7 +75,7 @@ Status attention_decode(const DecodeShape& shape, const AttentionDecode& io) {
   const int64_t count = static_cast<int64_t>(pieces.size());
   const int64_t kv_count = count >= tasks ? head.kv_heads : 1;
   const int64_t items_a_piece = head.kv_heads / kv_count;
-  const Decode decode(head, cache, io);
+  const Decode decode(head, shape.cache, io);
   parallel_for(count * items_a_piece, [&](int64_t item) {
     decode.run(pieces[item / items_a_piece], {item % items_a_piece * kv_count, kv_count}, static_cast<char*>(memory) + omp_get_thread_num() * bytes);
   });

@@ -18,17 +18,26 @@ namespace {
 
 constexpr int64_t pairs_width = 2 * Lanes::width;  // columns in sixteen pairs
 constexpr int64_t values_a_line = 64 / sizeof(bf16);
+constexpr int64_t unit_chunks = key_block / cache_block;
 // Members and groups whose sums, with a row of keys or values, fill the registers. Their loops are unrolled, or the sums would live in memory.
-constexpr int most_groups = Lanes::parts == 1 ? key_block / cache_block : 1;
+constexpr int most_groups = Lanes::parts == 1 ? static_cast<int>(unit_chunks) : 1;
 constexpr int most_members = Lanes::parts == 1 ? 6 : 3;
 constexpr int most_pairs = Lanes::parts == 1 ? 2 : 1;
 
-// Parts of a cache that lie one behind the other, `step` elements apart.
+// A unit's chunks of a cache.
 struct Chunks {
-  const bf16* at;
-  int64_t step;
-  Chunks from(int64_t chunk) const { return {at + chunk * step, step}; }
-  void fetch(int64_t chunk, int64_t line) const { _mm_prefetch(reinterpret_cast<const char*>(at + chunk * step + line * values_a_line), _MM_HINT_T1); }
+  const bf16* at[unit_chunks];
+  Chunks from(int64_t chunk) const {
+    Chunks rest = *this;
+    for (int64_t c = chunk; c < unit_chunks; ++c) rest.at[c - chunk] = at[c];
+    return rest;
+  }
+  Chunks plus(int64_t elements) const {
+    Chunks moved = *this;
+    for (const bf16*& chunk : moved.at) chunk += elements;
+    return moved;
+  }
+  void fetch(int64_t chunk, int64_t line) const { _mm_prefetch(reinterpret_cast<const char*>(at[chunk] + line * values_a_line), _MM_HINT_T1); }
 };
 
 struct RowScratch {
@@ -68,7 +77,7 @@ void weigh_tile(const TileElement* q, int64_t padded, const Keys& keys, float* s
     PairLanes k[groups];
 #pragma GCC unroll 8
     for (int g = 0; g < groups; ++g) {
-      k[g] = load_pairs(keys.k.at + g * keys.k.step + pair * pairs_width);
+      k[g] = load_pairs(keys.k.at[g] + pair * pairs_width);
       keys.ahead.fetch(g, pair);
     }
 #pragma GCC unroll 8
@@ -101,7 +110,7 @@ void mix_tile(const float* weights, const Values& values, int64_t columns, float
   }
   for (int64_t j = 0; j < values.count; ++j) {
     const int64_t chunk = j / cache_block, row = j % cache_block;
-    const bf16* from = values.v.at + chunk * values.v.step + row * values.width;
+    const bf16* from = values.v.at[chunk] + row * values.width;
     for (int64_t line = 0; line < values.lines; ++line) values.ahead.fetch(chunk, row * values.lines + line);
     Lanes v[2 * pairs];
 #pragma GCC unroll 8
@@ -162,7 +171,7 @@ void mix_members(int64_t count, int64_t pairs, const float* weights, const Value
 void weigh_by_units(const HeadLayout& head, const Keys& keys, int64_t groups, const bf16* q, float* scores) {
   for (int64_t g = 0; g < groups; ++g) {
     for (int64_t line = 0; line < keys.pairs; ++line) keys.ahead.fetch(g, line);
-    amx::weigh_columns({q, head.padded, head.width, key_block}, keys.k.at + g * keys.k.step, scores + g * Lanes::width);
+    amx::weigh_columns({q, head.padded, head.width, key_block}, keys.k.at[g], scores + g * Lanes::width);
   }
 }
 
@@ -192,7 +201,7 @@ void mix_by_units(const HeadLayout& head, const Values& values, const RowScratch
     if (count > 0) {
       for (int64_t line = 0; line < values.lines * cache_block; ++line) values.ahead.fetch(chunk, line);
     }
-    pair_keys(values.v.at + chunk * values.v.step, count, head.width, t.v + chunk / chunks_a_step * step_elements + chunk % chunks_a_step * cache_block * square_columns);
+    pair_keys(values.v.at[chunk], count, head.width, t.v + chunk / chunks_a_step * step_elements + chunk % chunks_a_step * cache_block * square_columns);
   }
   amx::mix_values({t.weights, t.rest, steps}, t.v, head.width, out, t.columns);
 }
@@ -229,7 +238,12 @@ class RowForward {
   }
 
   Chunks chunks(const bf16* cache, const Unit& unit) const {
-    return {cache + cache_.at(io_.slots_N[unit.row], rows_.heads.first + unit.head, unit.key), cache_.between_blocks()};
+    Chunks chunks;
+    for (int64_t c = 0; c < unit_chunks; ++c) {
+      const int64_t block = std::min(unit.key / cache_block + c, cache_.M - 1);  // behind the last nothing is read
+      chunks.at[c] = cache + cache_.at(io_.slots_N[unit.row], rows_.heads.first + unit.head, block);
+    }
+    return chunks;
   }
 
   void begin(int64_t row) {
@@ -293,10 +307,9 @@ class RowForward {
     for (int64_t member = 0; member < head_.group; member += most_members) {
       const float* weights = t_.scores + (first + member) * key_block;
       float* out = t_.out + (first + member) * t_.columns;
-      const bf16* v = values.v.at;
       for (int64_t d = 0; d < t_.columns; d += most_pairs * pairs_width) {
         Values part = values;
-        part.v.at = v + d;
+        part.v = values.v.plus(d);
         mix_members<most_members>(head_.group - member, (t_.columns - d) / pairs_width, weights, part, t_.columns, out + d);
         values.lines = 0;
       }
@@ -306,12 +319,12 @@ class RowForward {
   // Rows that end between sixteen pairs are copied to where zeros follow them.
   void pad_values(Values& values) {
     for (int64_t j = 0; j < values.count; ++j) {
-      const bf16* from = values.v.at + j / cache_block * values.v.step + j % cache_block * values.width;
+      const bf16* from = values.v.at[j / cache_block] + j % cache_block * values.width;
       bf16* to = t_.v + j * t_.columns;
       std::copy(from, from + head_.width, to);
       std::fill(to + head_.width, to + t_.columns, bf16{});
     }
-    values.v = {t_.v, cache_block * t_.columns};
+    for (int64_t c = 0; c < unit_chunks; ++c) values.v.at[c] = t_.v + c * cache_block * t_.columns;
     values.width = t_.columns;
   }
 

@@ -1,7 +1,6 @@
 #include "ops/kv_write.h"
 
 #include <cstring>
-#include "core/indices.h"
 #include "core/parallel.h"
 
 namespace limbeck::cpu {
@@ -17,16 +16,14 @@ void write_key(const bf16* row, int64_t width, int64_t position, bf16* chunk) {
 
 Status kv_write(const KvWriteShape& shape, const KvWrite& io) {
   const CacheLayout& cache = shape.cache;
-  LIMBECK_TRY(check_cache(cache));
-  LIMBECK_TRY(check_indices({"slots_N", io.slots_N, shape.N}, shape.B));
-  LIMBECK_TRY(check_indices({"positions_N", io.positions_N, shape.N}, cache.length));
+  LIMBECK_TRY(check_cache(cache, {io.slots_N, io.positions_N, shape.N}));
   const int64_t columns = cache.kv_heads * cache.width;
   parallel_blocks(shape.N, cache_block, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       const bf16* v = io.qkv_NC + (n + 1) * shape.C - columns;
       const int64_t position = io.positions_N[n];
       for (int64_t kv_head = 0; kv_head < cache.kv_heads; ++kv_head) {
-        const int64_t chunk = cache.at(io.slots_N[n], kv_head, position);
+        const int64_t chunk = cache.at(io.slots_N[n], kv_head, position / cache_block);
         write_key(v - columns + kv_head * cache.width, cache.width, position, io.k_cache + chunk);
         std::memcpy(io.v_cache + chunk + position % cache_block * cache.width, v + kv_head * cache.width, static_cast<size_t>(cache.width) * sizeof(bf16));
       }

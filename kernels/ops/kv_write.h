@@ -1,7 +1,7 @@
 // kv_write.h -- copies the k and v columns of fused q|k|v rows into the caches of decode slots, laid out as kv_cache.h says.
-//   N = rows, C = (Hq + 2 Hkv) K columns a row, B = slots, L = cache length; the v columns are a row's last Hkv K, the k columns those before them.
+//   N = rows, C = (Hq + 2 Hkv) K columns a row; the v columns are a row's last Hkv K, the k columns those before them.
 //   (slots_N[n], positions_N[n]) = the k and v columns of row n.
-//   A slot outside [0, B) or a position outside [0, L) is bad_value, found before any work. (slot, position) pairs are distinct. No aliasing.
+//   A slot, position or page outside the cache is bad_value, found before any work. Rows are written to distinct places. No aliasing.
 #pragma once
 #include <cstdint>
 #include "core/bf16.h"
@@ -11,7 +11,7 @@
 namespace limbeck {
 
 struct KvWriteShape {
-  int64_t N, C, B;
+  int64_t N, C;
   CacheLayout cache;
 };
 

@@ -51,8 +51,8 @@ describe('worksOf', () => {
     expect(worksOf(subject.spec.method.distillation, subject)).toEqual([
       { kind: 'train', sequences: 20, tokens: 2048, rows: Math.ceil((2048 * 60) / (30 + 60)), k: 17, recompute: 'none' },
       { kind: 'evaluate', sequences: 18, tokens: 2048, rows: Math.ceil((2048 * 60) / (30 + 60)), k: 17 },
-      { kind: 'sample', prompts: 10, promptTokens: 50, maxTokens: 20 },
-      { kind: 'sample', prompts: 3, promptTokens: 40, maxTokens: 30 },
+      { kind: 'sample', prompts: 10, distinct: 2, promptTokens: 50, maxTokens: 20 },
+      { kind: 'sample', prompts: 3, distinct: 3, promptTokens: 40, maxTokens: 30 },
     ]);
   });
 

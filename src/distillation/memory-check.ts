@@ -35,12 +35,13 @@ export function worksOf(plan: DistillationSpec, { training, heldOut: all }: Pick
     const meanPrompt = prompts.reduce((sum, { ids_T }) => sum + ids_T.length, 0) / Math.max(1, prompts.length);
     return { kind, sequences: Math.floor(tokens / sequence), tokens, rows: Math.ceil((tokens * completion) / (meanPrompt + completion)), k: targets.top_k + 1, ...(kind === 'train' ? { recompute } : {}) };
   };
-  const sampled = (prompts: Subject['training'], count: number, maxTokens: number): Work => ({ kind: 'sample', prompts: count, promptTokens: Math.max(1, longestPrompt(prompts)), maxTokens });
+  const sampled = (prompts: Subject['training'], { distinct, samples = 1, maxTokens }: { distinct: number; samples?: number; maxTokens: number }): Work =>
+    ({ kind: 'sample', prompts: distinct * samples, distinct, promptTokens: Math.max(1, longestPrompt(prompts)), maxTokens });
   return [
     batch('train', training, Math.max(collect.max_tokens, align.max_tokens)),
     batch('evaluate', heldOut, Math.max(collect.max_tokens, evaluate.max_tokens)),
-    sampled(heldOut, evaluate.prompts * evaluate.rollouts_per_prompt, evaluate.max_tokens),
-    ...(align.steps > 0 ? [sampled(training, align.prompts_per_step, align.max_tokens)] : []),
+    sampled(heldOut, { distinct: evaluate.prompts, samples: evaluate.rollouts_per_prompt, maxTokens: evaluate.max_tokens }),
+    ...(align.steps > 0 ? [sampled(training, { distinct: align.prompts_per_step, maxTokens: align.max_tokens })] : []),
   ];
 }
 

@@ -83,6 +83,8 @@ export interface SequenceWork {
 export interface SampleWork {
   readonly kind: 'sample';
   readonly prompts: number;
+  /** How many of them differ; without it, all. */
+  readonly distinct?: number;
   /** Of the longest prompt. */
   readonly promptTokens: number;
   readonly maxTokens: number;

@@ -25,6 +25,7 @@ const WORKS: readonly Work[] = [
   { kind: 'score', sequences: 8, tokens: 4096, rows: 4000, k: 64 },
   { kind: 'sample', prompts: 32, promptTokens: 200, maxTokens: 8 },
   { kind: 'sample', prompts: 8, promptTokens: 2000, maxTokens: 4 },
+  { kind: 'sample', prompts: 32, distinct: 2, promptTokens: 1000, maxTokens: 4 },
 ];
 
 let entry: string;
@@ -56,7 +57,8 @@ async function mostHeld({ pid }: EngineProcess): Promise<number> {
 /** Calls that do a work once. */
 function callsOf(work: Work): EngineCall[] {
   if (work.kind === 'sample') {
-    const prompts = Array.from({ length: work.prompts }, (_, sample) => ({ ids_T: new Int32Array(work.promptTokens).fill(5 + sample), sample }));
+    const { prompts: count, distinct = count } = work;
+    const prompts = Array.from({ length: count }, (_, sample) => ({ ids_T: new Int32Array(work.promptTokens).fill(5 + (sample % distinct)), sample }));
     return [{ method: 'sample', request: { prompts, sampling: { temperature: 1, topP: 1, topK: 0, maxTokens: work.maxTokens, stopIds: [] }, key: { seed: 1, stage: 0, step: 0 } } }];
   }
   if (work.kind === 'score') {

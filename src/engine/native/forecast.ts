@@ -24,7 +24,7 @@ const NOTHING: Footprint = { arena: NO_ELEMENTS, lasting: NO_ELEMENTS, workspace
 export function footprintOf(rehearsal: Rehearsal, work: Work): Promise<Footprint> {
   return rehearsal.of((core) => {
     const { vocabSize } = core.config;
-    if (work.kind === 'sample') return passLargest(core, sampleRequest(work));
+    if (work.kind === 'sample') return passLargest(core, sampleRequest(work, vocabSize));
     if (work.kind === 'score') return passFirstGroup(core, scoreRequest(work, vocabSize));
     const training = work.kind === 'train' ? { normalizer: 1, recompute: work.recompute } : {};
     return passLoss(core, { batch: batchOf(work, vocabSize), loss: { kind: 'forward_kl', truncation: 'tail_bucket' }, ...training, breathe: withoutPause });
@@ -84,10 +84,17 @@ function scoreRequest({ sequences, tokens, rows, k }: SequenceWork, vocabSize: n
   return { k: Math.min(k, vocabSize), sequences: Array.from({ length: sequences }, (_, s) => ({ ids_T: new Int32Array(length).fill(s % vocabSize), from })) };
 }
 
-function sampleRequest({ prompts, promptTokens, maxTokens }: SampleWork): SampleRequest {
+function sampleRequest({ prompts, distinct = prompts, promptTokens, maxTokens }: SampleWork, vocabSize: number): SampleRequest {
   return {
-    prompts: Array.from({ length: prompts }, (_, sample) => ({ ids_T: new Int32Array(promptTokens), sample })),
+    prompts: Array.from({ length: prompts }, (_, sample) => ({ ids_T: promptLike(sample % distinct, promptTokens, vocabSize), sample })),
     sampling: { temperature: 1, topP: 1, topK: 0, maxTokens, stopIds: [] },
     key: { seed: 0, stage: 0, step: 0 },
   };
+}
+
+// Prompts of different numbers differ from their first ids on.
+function promptLike(number: number, length: number, vocabSize: number): Int32Array {
+  const ids_T = new Int32Array(length).fill(number % vocabSize);
+  ids_T[0] = Math.floor(number / vocabSize) % vocabSize;
+  return ids_T;
 }

@@ -41,16 +41,17 @@ export interface HeadGeometry {
   readonly headDim: number;
 }
 
-/** One layer's cache, bf16 [B, L, Hkv K] each. */
+/** One layer's cache: pages, bf16 [P, CACHE_BLOCK Hkv K] each. */
 export interface LayerCache {
   readonly k: Tensor;
   readonly v: Tensor;
 }
 
-/** Where decode rows stand: i32 [N] each. */
+/** Where decode rows stand, and which pages their slots have: i32 [N], [N] and [B, M]. */
 export interface CachePlace {
   readonly slots_N: Tensor;
   readonly positions_N: Tensor;
+  readonly pages_BM: Tensor;
 }
 
 /** What becomes of a pass. */
@@ -221,14 +222,14 @@ export class Operations {
 
   /** Remembers the keys and values of these rows for later decode steps; has no gradient. */
   cache(qkv: Activation, cache: LayerCache, { place, kvHeads }: { place: CachePlace; kvHeads: number }): void {
-    this.kernels.kvWrite(qkv.value, place.slots_N, place.positions_N, kvHeads, cache.k, cache.v);
+    this.kernels.kvWrite(qkv.value, place.slots_N, place.positions_N, place.pages_BM, kvHeads, cache.k, cache.v);
   }
 
   /** One query row a slot over the cached rows, its own included: bf16 [N, Hq K]; has no gradient. */
   attentionDecode(qkv: Activation, cache: LayerCache, { place, geometry, rows }: { place: CachePlace; geometry: HeadGeometry; rows: number }): Activation {
     const { heads, kvHeads, headDim } = geometry;
     const out = this.fresh('bf16', [rows, heads * headDim]);
-    this.kernels.attentionDecode(qkv.value, place.slots_N, place.positions_N, heads, kvHeads, cache.k, cache.v, out.value);
+    this.kernels.attentionDecode(qkv.value, place.slots_N, place.positions_N, place.pages_BM, heads, kvHeads, cache.k, cache.v, out.value);
     this.release(qkv);
     return out;
   }

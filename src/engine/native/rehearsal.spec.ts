@@ -199,6 +199,7 @@ test.each<Work>([
   { kind: 'evaluate', sequences: 3, tokens: 88, rows: 73, k: 5 },
   { kind: 'score', sequences: 4, tokens: 100, rows: 50, k: 6 },
   { kind: 'sample', prompts: 7, promptTokens: 20, maxTokens: 9 },
+  { kind: 'sample', prompts: 30, distinct: 2, promptTokens: 90, maxTokens: 9 },
 ])('more of each size of $kind takes more', async (work) => {
   const { core } = new Engine(TIED);
   const bytes = async (of: Work): Promise<number> => {

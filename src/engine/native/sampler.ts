@@ -1,8 +1,9 @@
 import { drawWords } from '../../common/philox.js';
-import { cacheLength } from '../../../kernels/binding/kernels.js';
+import { CACHE_BLOCK } from '../../../kernels/binding/kernels.js';
 import type { Completion, SampleRequest, SampleWork } from '../engine.js';
 import type { LayerCache } from './operations.js';
 import { packedPositions, packIds } from './packing.js';
+import { differentPrompts, PageTable, pageTableShape, positionsOf, type PageCopy, type PageTableShape } from './page-table.js';
 import { PackedWeights } from './packed-weights.js';
 import { reserve, type EngineCore } from './plan.js';
 import type { PassCore } from './rehearsal.js';
@@ -20,7 +21,7 @@ type Breathe = () => Promise<void>;
 
 /**
  * Writes every completion of a request: each step runs the prompts that begin and the newest id of every other sequence, all over the same caches, and draws one id
- * for each. What a prompt has in common with another one in the caches is copied there and not run.
+ * for each. What a prompt has in common with another one in the caches is not run: full pages of it are the same ones, the rest of a page is copied.
  * `breathe` is awaited between steps and may throw to stop. @throws BatchTooLarge before any work.
  */
 export async function* sampleAll(core: EngineCore, request: SampleRequest, breathe: Breathe): AsyncGenerator<Completion> {
@@ -37,11 +38,13 @@ export async function passLargest(core: PassCore, request: SampleRequest): Promi
 }
 
 function workOf({ prompts, sampling }: SampleRequest): SampleWork {
-  return { kind: 'sample', prompts: prompts.length, promptTokens: Math.max(...prompts.map(({ ids_T }) => ids_T.length)), maxTokens: sampling.maxTokens };
+  return { kind: 'sample', prompts: prompts.length, distinct: differentPrompts({ prompts }).length, promptTokens: Math.max(...prompts.map(({ ids_T }) => ids_T.length)), maxTokens: sampling.maxTokens };
 }
 
 class SampleRun {
   private readonly slots: Slots;
+  private readonly shape: PageTableShape;
+  private readonly table: PageTable;
   private readonly caches: readonly LayerCache[];
   private readonly passes: SamplingPasses;
 
@@ -51,16 +54,18 @@ class SampleRun {
     private readonly breathe: Breathe,
   ) {
     this.slots = new Slots(request);
+    this.shape = pageTableShape(request);
+    this.table = new PageTable(this.shape);
     this.caches = this.allocateCaches();
     const { sampling } = request;
     const packed = sampling.maxTokens > PACKING_STEPS ? new PackedWeights(core, { withHead: true }) : undefined;
-    this.passes = new SamplingPasses(core, { sampling, caches: this.caches, packed });
+    this.passes = new SamplingPasses(core, { sampling, slots: this.shape.slots, caches: this.caches, packed });
   }
 
   async *completions(): AsyncGenerator<Completion> {
     for (let begun = this.slots.admit(PREFILL_TOKENS); this.slots.active().length > 0; begun = this.slots.admit(PREFILL_TOKENS)) {
       await this.breathe();
-      for (const one of begun) this.copyBeginning(one);
+      for (const one of begun) this.place(one);
       const active = this.slots.active();
       const { ids_B, logProbs_B } = await this.passes.run(this.layOut(active, begun), this.breathe);
       yield* active.map((running, b) => this.slots.append(running, ids_B[b], logProbs_B[b])).filter((ended) => ended !== undefined);
@@ -68,24 +73,28 @@ class SampleRun {
   }
 
   async passLargest(): Promise<void> {
-    const lengths = this.request.prompts.map(({ ids_T }) => ids_T.length).sort((a, b) => b - a);
-    const all = lengths.slice(0, this.slotCount).reduce((sum, length) => sum + length, 0);
+    const { slots } = this.shape;
+    const lengths = differentPrompts(this.request).map(({ length }) => length).sort((a, b) => b - a).slice(0, slots);
+    // Of equal prompts, all but one wait, or run no more than a page.
+    const all = lengths.reduce((sum, length) => sum + length, 0) + (slots - lengths.length) * CACHE_BLOCK;
     // What does not enter at once enters while others are written.
     const most = Math.max(PREFILL_TOKENS, lengths[0]);
-    for (const rows of new Set([all <= most ? all : most + this.slotCount - 1, this.slotCount])) {
+    for (const rows of new Set([all <= most ? all : most + slots - 1, slots])) {
       const zeros = new Int32Array(rows);
-      const [last_B, keys_B, counters_B] = [1, 2, 4].map((words) => new Int32Array(words * this.slotCount));
-      await this.passes.run({ tokens_N: zeros, slots_N: zeros, positions_N: zeros, last_B, keys_B, counters_B }, withoutPause);
+      const [last_B, keys_B, counters_B] = [1, 2, 4].map((words) => new Int32Array(words * slots));
+      await this.passes.run({ tokens_N: zeros, slots_N: zeros, positions_N: zeros, pages_BM: this.table.pages_BM, last_B, keys_B, counters_B }, withoutPause);
     }
   }
 
-  private copyBeginning({ running, from, positions }: Begun): void {
-    if (positions === 0 || from === running.slot) return;
+  private place({ running, from, positions }: Begun): void {
+    const copy = this.table.begin(running.slot, { from, positions, length: positionsOf(this.request, this.prompt(running.index)) });
+    if (copy) this.copyPage(copy);
+  }
+
+  private copyPage({ from, to }: PageCopy): void {
     const { kernels } = this.core;
-    const [length, columns] = this.cacheShape.slice(1);
-    const elements = cacheLength(positions) * columns;
     for (const cache of this.caches.flatMap(({ k, v }) => [k, v])) {
-      const [source, target] = [from, running.slot].map((slot) => kernels.view(cache, slot * length * columns, [elements]));
+      const [source, target] = [from, to].map((page) => kernels.view(cache, page * this.pageElements, [this.pageElements]));
       kernels.convert(source, target);
       for (const view of [source, target]) kernels.free(view);
     }
@@ -108,7 +117,7 @@ class SampleRun {
       slots_N.fill(slot, begin, end);
       for (let n = begin; n < end; n++) positions_N[n] += position;
     }
-    return { tokens_N, slots_N, positions_N, last_B: cuSeqlens_S1.subarray(1).map((end) => end - 1), ...this.randomWords(active) };
+    return { tokens_N, slots_N, positions_N, pages_BM: this.table.pages_BM, last_B: cuSeqlens_S1.subarray(1).map((end) => end - 1), ...this.randomWords(active) };
   }
 
   private randomWords(running: readonly Running[]): Pick<Rows, 'keys_B' | 'counters_B'> {
@@ -126,22 +135,15 @@ class SampleRun {
     return this.request.prompts[index].ids_T;
   }
 
-  private get slotCount(): number {
-    return Slots.count(this.request);
-  }
-
-  /** [B, L, Hkv K] */
-  private get cacheShape(): number[] {
-    const { prompts, sampling } = this.request;
+  /** Of keys, and of values. */
+  private get pageElements(): number {
     const { config } = this.core;
-    // The last id of a completion is drawn but never read back, so it needs no place.
-    const length = cacheLength(Math.max(...prompts.map(({ ids_T }) => ids_T.length)) + sampling.maxTokens - 1);
-    return [this.slotCount, length, config.kvHeads * config.headDim];
+    return CACHE_BLOCK * config.kvHeads * config.headDim;
   }
 
   private allocateCaches(): LayerCache[] {
     const { lasting, config } = this.core;
-    const shape = this.cacheShape;
+    const shape = [this.shape.pages, this.pageElements];
     return Array.from({ length: config.layers }, () => ({ k: lasting.take('bf16', shape), v: lasting.take('bf16', shape) }));
   }
 }

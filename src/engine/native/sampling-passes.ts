@@ -11,6 +11,8 @@ export interface Rows {
   readonly tokens_N: Int32Array;
   readonly slots_N: Int32Array;
   readonly positions_N: Int32Array;
+  /** [B, M]: `PageTable.pages_BM`. */
+  readonly pages_BM: Int32Array;
   readonly last_B: Int32Array;
   /** [B, 2] and [B, 4]. */
   readonly keys_B: Int32Array;
@@ -26,6 +28,8 @@ export interface Drawn {
 /** What the passes of a request have in common. */
 export interface SamplingSetting {
   readonly sampling: SampleRequest['sampling'];
+  /** B. */
+  readonly slots: number;
   readonly caches: readonly LayerCache[];
   readonly packed?: PackedWeights;
 }
@@ -68,7 +72,7 @@ export class SamplingPasses {
     const ops = new Operations(recording.kernels, arena, { packed: setting.packed });
     const [N, B] = [rows.tokens_N.length, rows.last_B.length];
     const inputs = {
-      tokens_N: this.written(rows.tokens_N, [N]), slots_N: this.written(rows.slots_N, [N]), positions_N: this.written(rows.positions_N, [N]), last_B: this.written(rows.last_B, [B]),
+      tokens_N: this.written(rows.tokens_N, [N]), slots_N: this.written(rows.slots_N, [N]), positions_N: this.written(rows.positions_N, [N]), pages_BM: this.written(rows.pages_BM, [setting.slots, rows.pages_BM.length / setting.slots]), last_B: this.written(rows.last_B, [B]),
       keys_B: this.written(rows.keys_B, [B, 2]), counters_B: this.written(rows.counters_B, [B, 4]),
     };
     const place: CachePlace = inputs;
@@ -108,7 +112,7 @@ export class SamplingPasses {
   }
 }
 
-const INPUTS = ['tokens_N', 'slots_N', 'positions_N', 'last_B', 'keys_B', 'counters_B'] as const satisfies readonly (keyof Rows)[];
+const INPUTS = ['tokens_N', 'slots_N', 'positions_N', 'pages_BM', 'last_B', 'keys_B', 'counters_B'] as const satisfies readonly (keyof Rows)[];
 
 function isStep({ tokens_N, last_B }: Rows): boolean {
   return tokens_N.length === last_B.length;

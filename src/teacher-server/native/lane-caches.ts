@@ -1,4 +1,4 @@
-import { cacheLength, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
+import { CACHE_BLOCK, cacheLength, NO_TENSOR, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
 import type { LayerCache } from '../../engine/native/operations.js';
 import { RuntimeFailed } from '../teacher-server.errors.js';
 
@@ -22,9 +22,11 @@ export interface LanePlace {
   readonly slot: number;
 }
 
-/** Caches of lanes of up to `columns` positions, a whole number of blocks: bf16 [slots, columns, W], two a layer. */
+/** Caches of lanes of up to `columns` positions, whole pages: bf16 [slots columns / 16, 16 W], two a layer. A slot's pages lie one behind the other. */
 export class CacheClass {
   readonly layers: LayerCache[] = [];
+  /** i32 [slots, columns / 16]: which those are. */
+  pages: Tensor = NO_TENSOR;
   private slots = 0;
   private readonly free: number[] = [];
 
@@ -72,6 +74,8 @@ export class CacheClass {
 
   release(): void {
     for (const { k, v } of this.layers) for (const tensor of [k, v]) this.kernels.free(tensor);
+    if (this.pages !== NO_TENSOR) this.kernels.free(this.pages);
+    this.pages = NO_TENSOR;
     this.layers.length = 0;
     this.slots = 0;
     this.free.length = 0;
@@ -85,12 +89,19 @@ export class CacheClass {
       const old = this.layers.at(layer);
       this.layers[layer] = { k: this.grown(old?.k, before, after), v: this.grown(old?.v, before, after) };
     }
+    if (this.pages !== NO_TENSOR) this.kernels.free(this.pages);
+    this.pages = this.kernels.alloc('i32', [after, this.pagesASlot]);
+    this.kernels.write(this.pages, Int32Array.from({ length: after * this.pagesASlot }, (_, page) => page));
     for (let slot = before; slot < after; slot++) this.free.push(slot);
     this.slots = after;
   }
 
+  private get pagesASlot(): number {
+    return this.columns / CACHE_BLOCK;
+  }
+
   private grown(old: Tensor | undefined, before: number, after: number): Tensor {
-    const tensor = this.kernels.alloc('bf16', [after, this.columns, this.shape.width]);
+    const tensor = this.kernels.alloc('bf16', [after * this.pagesASlot, CACHE_BLOCK * this.shape.width]);
     if (old === undefined) return tensor;
     this.copy({ tensor: old, offset: 0 }, { tensor, offset: 0 }, this.offsetOf(before));
     this.kernels.free(old);

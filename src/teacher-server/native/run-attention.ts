@@ -56,13 +56,13 @@ export class RunAttention {
 
   private remember(layer: number, segment: Placed, input: Rows): void {
     const { k, v } = segment.cache.layers[layer];
-    this.within([input], segment, ([qkv]) => this.core.kernels.kvWrite(qkv, segment.slots, segment.positions, this.core.config.kvHeads, k, v));
+    this.within([input], segment, ([qkv]) => this.core.kernels.kvWrite(qkv, segment.slots, segment.positions, segment.cache.pages, this.core.config.kvHeads, k, v));
   }
 
   private goOn(layer: number, segment: Placed, { input, output }: { input: Rows; output: Rows }): void {
     const { kernels, config } = this.core;
     const { k, v } = segment.cache.layers[layer];
-    this.within([input, output], segment, ([qkv, out]) => kernels.attentionDecode(qkv, segment.slots, segment.positions, config.heads, config.kvHeads, k, v, out));
+    this.within([input, output], segment, ([qkv, out]) => kernels.attentionDecode(qkv, segment.slots, segment.positions, segment.cache.pages, config.heads, config.kvHeads, k, v, out));
   }
 
   /** Hands over views of the same rows of several tensors. */
