@@ -24,21 +24,7 @@ constexpr int most_groups = Lanes::parts == 1 ? static_cast<int>(unit_chunks) : 
 constexpr int most_members = Lanes::parts == 1 ? 6 : 3;
 constexpr int most_pairs = Lanes::parts == 1 ? 2 : 1;
 
-// A unit's chunks of a cache.
-struct Chunks {
-  const bf16* at[unit_chunks];
-  Chunks from(int64_t chunk) const {
-    Chunks rest = *this;
-    for (int64_t c = chunk; c < unit_chunks; ++c) rest.at[c - chunk] = at[c];
-    return rest;
-  }
-  Chunks plus(int64_t elements) const {
-    Chunks moved = *this;
-    for (const bf16*& chunk : moved.at) chunk += elements;
-    return moved;
-  }
-  void fetch(int64_t chunk, int64_t line) const { _mm_prefetch(reinterpret_cast<const char*>(at[chunk] + line * values_a_line), _MM_HINT_T1); }
-};
+inline void fetch_line(const bf16* chunk, int64_t line) { _mm_prefetch(reinterpret_cast<const char*>(chunk + line * values_a_line), _MM_HINT_T1); }
 
 struct RowScratch {
   float *out, *scores, *largest, *sum;
@@ -63,10 +49,12 @@ struct RowScratch {
   }
 };
 
+// Of a unit; `ahead` are its values.
 struct Keys {
-  Chunks k, ahead;
+  const bf16 *k, *ahead;
+  const int64_t* chunks;  // where they stand in either
   int64_t pairs;
-  Keys from(int64_t group) const { return {k.from(group), ahead.from(group), pairs}; }
+  Keys from(int64_t group) const { return {k, ahead, chunks + group, pairs}; }
 };
 
 // scores[members, 16 groups] = q . k
@@ -77,8 +65,8 @@ void weigh_tile(const TileElement* q, int64_t padded, const Keys& keys, float* s
     PairLanes k[groups];
 #pragma GCC unroll 8
     for (int g = 0; g < groups; ++g) {
-      k[g] = load_pairs(keys.k.at[g] + pair * pairs_width);
-      keys.ahead.fetch(g, pair);
+      k[g] = load_pairs(keys.k + keys.chunks[g] + pair * pairs_width);
+      fetch_line(keys.ahead + keys.chunks[g], pair);
     }
 #pragma GCC unroll 8
     for (int m = 0; m < members; ++m) {
@@ -93,8 +81,12 @@ void weigh_tile(const TileElement* q, int64_t padded, const Keys& keys, float* s
   }
 }
 
+// Of a unit; `ahead` are the keys of the next.
 struct Values {
-  Chunks v, ahead;
+  const bf16* v;
+  const int64_t* chunks;
+  const bf16* ahead;
+  const int64_t* chunks_ahead;
   int64_t count, width;  // rows; elements between rows of a chunk
   int64_t lines;         // of `ahead` a row
 };
@@ -108,22 +100,25 @@ void mix_tile(const float* weights, const Values& values, int64_t columns, float
 #pragma GCC unroll 8
     for (int p = 0; p < 2 * pairs; ++p) sum[m][p] = load(out + m * columns + p * Lanes::width);
   }
-  for (int64_t j = 0; j < values.count; ++j) {
-    const int64_t chunk = j / cache_block, row = j % cache_block;
-    const bf16* from = values.v.at[chunk] + row * values.width;
-    for (int64_t line = 0; line < values.lines; ++line) values.ahead.fetch(chunk, row * values.lines + line);
-    Lanes v[2 * pairs];
+  for (int64_t begin = 0; begin < values.count; begin += cache_block) {
+    const int64_t chunk = begin / cache_block, rows = std::min(cache_block, values.count - begin);
+    const bf16* from = values.v + values.chunks[chunk];
+    const bf16* ahead = values.ahead + values.chunks_ahead[chunk];
+    for (int64_t row = 0; row < rows; ++row, from += values.width) {
+      for (int64_t line = 0; line < values.lines; ++line) fetch_line(ahead, row * values.lines + line);
+      Lanes v[2 * pairs];
 #pragma GCC unroll 8
-    for (int p = 0; p < pairs; ++p) {
-      const PairLanes both = load_pairs(from + p * pairs_width);
-      v[2 * p] = firsts(both);
-      v[2 * p + 1] = seconds(both);
-    }
+      for (int p = 0; p < pairs; ++p) {
+        const PairLanes both = load_pairs(from + p * pairs_width);
+        v[2 * p] = firsts(both);
+        v[2 * p + 1] = seconds(both);
+      }
 #pragma GCC unroll 8
-    for (int m = 0; m < members; ++m) {
-      const Lanes weight = splat(weights[m * key_block + j]);
+      for (int m = 0; m < members; ++m) {
+        const Lanes weight = splat(weights[m * key_block + begin + row]);
 #pragma GCC unroll 8
-      for (int p = 0; p < 2 * pairs; ++p) sum[m][p] = multiply_add(weight, v[p], sum[m][p]);
+        for (int p = 0; p < 2 * pairs; ++p) sum[m][p] = multiply_add(weight, v[p], sum[m][p]);
+      }
     }
   }
 #pragma GCC unroll 8
@@ -170,8 +165,8 @@ void mix_members(int64_t count, int64_t pairs, const float* weights, const Value
 // scores[group, 16 groups] = q . k, in rows of key_block.
 void weigh_by_units(const HeadLayout& head, const Keys& keys, int64_t groups, const bf16* q, float* scores) {
   for (int64_t g = 0; g < groups; ++g) {
-    for (int64_t line = 0; line < keys.pairs; ++line) keys.ahead.fetch(g, line);
-    amx::weigh_columns({q, head.padded, head.width, key_block}, keys.k.at[g], scores + g * Lanes::width);
+    for (int64_t line = 0; line < keys.pairs; ++line) fetch_line(keys.ahead + keys.chunks[g], line);
+    amx::weigh_columns({q, head.padded, head.width, key_block}, keys.k + keys.chunks[g], scores + g * Lanes::width);
   }
 }
 
@@ -199,9 +194,9 @@ void mix_by_units(const HeadLayout& head, const Values& values, const RowScratch
   for (int64_t chunk = 0; chunk < steps * chunks_a_step; ++chunk) {
     const int64_t count = std::max<int64_t>(0, values.count - chunk * cache_block);
     if (count > 0) {
-      for (int64_t line = 0; line < values.lines * cache_block; ++line) values.ahead.fetch(chunk, line);
+      for (int64_t line = 0; line < values.lines * cache_block; ++line) fetch_line(values.ahead + values.chunks_ahead[chunk], line);
     }
-    pair_keys(values.v.at[chunk], count, head.width, t.v + chunk / chunks_a_step * step_elements + chunk % chunks_a_step * cache_block * square_columns);
+    pair_keys(values.v + values.chunks[chunk], count, head.width, t.v + chunk / chunks_a_step * step_elements + chunk % chunks_a_step * cache_block * square_columns);
   }
   amx::mix_values({t.weights, t.rest, steps}, t.v, head.width, out, t.columns);
 }
@@ -217,7 +212,7 @@ class RowForward {
     for (int64_t row = rows_.begin; row < rows_.end; ++row) {
       begin(row);
       for (int64_t key = 0; key < keys_of(row); key += key_block) {
-        for (int64_t i = 0; i < rows_.heads.count; ++i) attend({row, key, i});
+        for (int64_t i = 0; i < rows_.heads.count; ++i) attend(unit(row, key, i));
       }
       finish(row);
     }
@@ -225,25 +220,25 @@ class RowForward {
 
  private:
   struct Unit {
-    int64_t row, key, head;  // head counts from the first
+    int64_t row, key, head;       // head counts from the first
+    int64_t chunks[unit_chunks];  // where they stand in either cache
   };
+
+  Unit unit(int64_t row, int64_t key, int64_t head) const {
+    Unit made{row, key, head, {}};
+    for (int64_t c = 0; c < unit_chunks; ++c) {
+      const int64_t block = std::min(key / cache_block + c, cache_.M - 1);  // behind the last nothing is read
+      made.chunks[c] = cache_.at(io_.slots_N[row], rows_.heads.first + head, block);
+    }
+    return made;
+  }
 
   int64_t keys_of(int64_t row) const { return int64_t{io_.positions_N[row]} + 1; }
 
-  Unit after(Unit unit) const {
-    if (++unit.head < rows_.heads.count) return unit;
-    unit.head = 0;
-    if ((unit.key += key_block) < keys_of(unit.row)) return unit;
-    return {std::min(unit.row + 1, rows_.end - 1), 0, 0};
-  }
-
-  Chunks chunks(const bf16* cache, const Unit& unit) const {
-    Chunks chunks;
-    for (int64_t c = 0; c < unit_chunks; ++c) {
-      const int64_t block = std::min(unit.key / cache_block + c, cache_.M - 1);  // behind the last nothing is read
-      chunks.at[c] = cache + cache_.at(io_.slots_N[unit.row], rows_.heads.first + unit.head, block);
-    }
-    return chunks;
+  Unit after(const Unit& now) const {
+    if (now.head + 1 < rows_.heads.count) return unit(now.row, now.key, now.head + 1);
+    if (now.key + key_block < keys_of(now.row)) return unit(now.row, now.key + key_block, 0);
+    return unit(std::min(now.row + 1, rows_.end - 1), 0, 0);
   }
 
   void begin(int64_t row) {
@@ -264,7 +259,7 @@ class RowForward {
   }
 
   void weigh(const Unit& unit, int64_t count, int64_t first) {
-    const Keys keys{chunks(io_.k_cache, unit), chunks(io_.v_cache, unit), head_.width / 2};
+    const Keys keys{io_.k_cache, io_.v_cache, unit.chunks, head_.width / 2};
     const int64_t groups = round_to_lanes(count) / Lanes::width;
 #ifdef __AMX_BF16__
     if (head_.by_units) return weigh_by_units(head_, keys, groups, t_.q + first * head_.padded, t_.scores + first * key_block);
@@ -299,17 +294,19 @@ class RowForward {
   }
 
   void mix(const Unit& unit, int64_t count, int64_t first) {
-    Values values{chunks(io_.v_cache, unit), chunks(io_.k_cache, after(unit)), count, head_.width, (head_.width + values_a_line - 1) / values_a_line};
+    const Unit next = after(unit);
+    Values values{io_.v_cache, unit.chunks, io_.k_cache, next.chunks, count, head_.width, (head_.width + values_a_line - 1) / values_a_line};
 #ifdef __AMX_BF16__
     if (head_.by_units) return mix_by_units(head_, values, t_, t_.scores + first * key_block, t_.out + first * t_.columns);
 #endif
-    if (head_.width % pairs_width != 0) pad_values(values);
+    const int64_t padded[unit_chunks] = {0, cache_block * t_.columns, 2 * cache_block * t_.columns, 3 * cache_block * t_.columns};
+    if (head_.width % pairs_width != 0) pad_values(values, padded);
     for (int64_t member = 0; member < head_.group; member += most_members) {
       const float* weights = t_.scores + (first + member) * key_block;
       float* out = t_.out + (first + member) * t_.columns;
       for (int64_t d = 0; d < t_.columns; d += most_pairs * pairs_width) {
         Values part = values;
-        part.v = values.v.plus(d);
+        part.v = values.v + d;
         mix_members<most_members>(head_.group - member, (t_.columns - d) / pairs_width, weights, part, t_.columns, out + d);
         values.lines = 0;
       }
@@ -317,14 +314,15 @@ class RowForward {
   }
 
   // Rows that end between sixteen pairs are copied to where zeros follow them.
-  void pad_values(Values& values) {
+  void pad_values(Values& values, const int64_t* padded) {
     for (int64_t j = 0; j < values.count; ++j) {
-      const bf16* from = values.v.at[j / cache_block] + j % cache_block * values.width;
+      const bf16* from = values.v + values.chunks[j / cache_block] + j % cache_block * values.width;
       bf16* to = t_.v + j * t_.columns;
       std::copy(from, from + head_.width, to);
       std::fill(to + head_.width, to + t_.columns, bf16{});
     }
-    for (int64_t c = 0; c < unit_chunks; ++c) values.v.at[c] = t_.v + c * cache_block * t_.columns;
+    values.v = t_.v;
+    values.chunks = padded;
     values.width = t_.columns;
   }
 
