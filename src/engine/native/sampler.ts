@@ -100,7 +100,7 @@ class SampleRun {
     }
   }
 
-  /** A sequence that begins runs what its prompt has beyond its copied beginning, the others their newest id. */
+  /** A sequence that begins runs what its prompt has beyond the beginning that it took over, the others their newest id. */
   private layOut(active: readonly Running[], begun: readonly Begun[]): Rows {
     const beginning = new Map(begun.map(({ running, positions }) => [running, positions]));
     const parts = active.map((running) => {

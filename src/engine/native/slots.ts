@@ -28,7 +28,7 @@ export interface Begun {
 
 /**
  * Which prompt is written in which slot: `min(32, prompts)` slots, the lowest free one first. Prompts that begin alike follow each other, and one that would share a
- * block of positions or more with another that is about to begin waits until the other's keys and values can be copied. So the composition of every step is a
+ * block of positions or more with another that is about to begin waits until it can take the other's keys and values over. So the composition of every step is a
  * function of the request and the ids drawn.
  */
 export class Slots {
@@ -51,7 +51,7 @@ export class Slots {
 
   /**
    * Gives free slots to waiting prompts, of at most `mostTokens` that are to be run, or to a single one.
-   * @returns those that begin, in the order in which their beginnings are to be copied.
+   * @returns those that begin, in the order in which they take their beginnings over.
    */
   admit(mostTokens: number): Begun[] {
     const begun: Begun[] = [];
