@@ -299,6 +299,7 @@ class RowForward {
 #ifdef __AMX_BF16__
     if (head_.by_units) return mix_by_units(head_, values, t_, t_.scores + first * key_block, t_.out + first * t_.columns);
 #endif
+    static_assert(unit_chunks == 4);
     const int64_t padded[unit_chunks] = {0, cache_block * t_.columns, 2 * cache_block * t_.columns, 3 * cache_block * t_.columns};
     if (head_.width % pairs_width != 0) pad_values(values, padded);
     for (int64_t member = 0; member < head_.group; member += most_members) {

@@ -89,9 +89,10 @@ export class CacheClass {
       const old = this.layers.at(layer);
       this.layers[layer] = { k: this.grown(old?.k, before, after), v: this.grown(old?.v, before, after) };
     }
+    const pages = this.kernels.alloc('i32', [after, this.pagesASlot]);
+    this.kernels.write(pages, Int32Array.from({ length: after * this.pagesASlot }, (_, page) => page));
     if (this.pages !== NO_TENSOR) this.kernels.free(this.pages);
-    this.pages = this.kernels.alloc('i32', [after, this.pagesASlot]);
-    this.kernels.write(this.pages, Int32Array.from({ length: after * this.pagesASlot }, (_, page) => page));
+    this.pages = pages;
     for (let slot = before; slot < after; slot++) this.free.push(slot);
     this.slots = after;
   }
