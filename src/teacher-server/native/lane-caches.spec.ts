@@ -34,3 +34,23 @@ it('refuses a lane that holds another number of positions', () => {
   expect(() => caches.extend(1, 3, 1)).toThrow('lane 1 holds 0 positions where 3 were expected');
   caches.free();
 });
+
+it('keeps what lanes hold when there is no memory for more slots', () => {
+  const before = kernels.allocatedBytes();
+  let isFull = false;
+  const alloc: typeof kernels.alloc = (dtype, shape) => {
+    if (isFull && dtype === 'i32') throw new Error('out of memory'); // the last that a class asks for
+    return kernels.alloc(dtype, shape);
+  };
+  const caches = new LaneCaches({ ...kernels, alloc }, SHAPE);
+  caches.extend(0, 0, 17);
+  isFull = true;
+  expect(() => caches.extend(1, 0, 17)).toThrow('out of memory');
+  const pages = new Int32Array(4);
+  kernels.read(caches.extend(0, 17, 1).cache.pages, pages);
+  expect([...pages]).toEqual([0, 1, 2, 3]);
+  isFull = false;
+  expect(caches.extend(1, 0, 17).slot).toBe(1);
+  caches.free();
+  expect(kernels.allocatedBytes()).toBe(before);
+});
