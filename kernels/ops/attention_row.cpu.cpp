@@ -30,7 +30,8 @@ struct RowScratch {
   float *out, *scores, *largest, *sum;
   TileElement* q;
   bf16 *v, *weights, *rest;
-  int64_t columns;  // K rounded up to whole pairs of lanes, of out and v
+  int64_t columns;                // K rounded up to whole pairs of lanes, of out and v
+  int64_t v_chunks[unit_chunks];  // where they stand in v
   static int64_t columns_of(const HeadLayout& head) { return (head.width + pairs_width - 1) / pairs_width * pairs_width; }
   static int64_t members(const HeadLayout& head) { return round_to_lanes(head.heads); }
   static int64_t floats(const HeadLayout& head) { return head.heads * (columns_of(head) + key_block) + 2 * members(head); }
@@ -46,6 +47,7 @@ struct RowScratch {
     v = reinterpret_cast<bf16*>(q + head.heads * head.padded);
     weights = v + key_block * columns;
     rest = weights + key_block * round_to_lanes(head.group);
+    for (int64_t c = 0; c < unit_chunks; ++c) v_chunks[c] = c * cache_block * columns;
   }
 };
 
@@ -299,9 +301,7 @@ class RowForward {
 #ifdef __AMX_BF16__
     if (head_.by_units) return mix_by_units(head_, values, t_, t_.scores + first * key_block, t_.out + first * t_.columns);
 #endif
-    static_assert(unit_chunks == 4);
-    const int64_t padded[unit_chunks] = {0, cache_block * t_.columns, 2 * cache_block * t_.columns, 3 * cache_block * t_.columns};
-    if (head_.width % pairs_width != 0) pad_values(values, padded);
+    if (head_.width % pairs_width != 0) pad_values(values);
     for (int64_t member = 0; member < head_.group; member += most_members) {
       const float* weights = t_.scores + (first + member) * key_block;
       float* out = t_.out + (first + member) * t_.columns;
@@ -315,7 +315,7 @@ class RowForward {
   }
 
   // Rows that end between sixteen pairs are copied to where zeros follow them.
-  void pad_values(Values& values, const int64_t* padded) {
+  void pad_values(Values& values) {
     for (int64_t j = 0; j < values.count; ++j) {
       const bf16* from = values.v + values.chunks[j / cache_block] + j % cache_block * values.width;
       bf16* to = t_.v + j * t_.columns;
@@ -323,7 +323,7 @@ class RowForward {
       std::fill(to + head_.width, to + t_.columns, bf16{});
     }
     values.v = t_.v;
-    values.chunks = padded;
+    values.chunks = t_.v_chunks;
     values.width = t_.columns;
   }
 
