@@ -34,11 +34,12 @@ describe('PageTable', () => {
   it('lets a slot go on with what it holds itself', () => {
     const table = new PageTable({ slots: 1, pagesASlot: 3, pages: 3 });
     table.begin(0, { from: 0, positions: 0, length: 40 });
-    const copy = table.begin(0, { from: 0, positions: 20, length: 48 });
-    const [row] = rowsOf(table, 3);
-    expect(row[0]).toBe(0);
-    expect(new Set(row)).toEqual(new Set([0, 1, 2]));
-    expect(copy ?? { from: 1, to: row[1] }).toEqual({ from: 1, to: row[1] });
+    expect(table.begin(0, { from: 0, positions: 20, length: 48 })).toEqual({ from: 1, to: 2 }); // what is copied away is the last page then
+    expect(rowsOf(table, 3)).toEqual([[0, 2, 1]]);
+    table.begin(0, { from: 0, positions: 16, length: 30 });
+    const [[, own]] = rowsOf(table, 3);
+    expect(table.begin(0, { from: 0, positions: 20, length: 32 })).toBeUndefined(); // it gets its page back, content and all
+    expect(rowsOf(table, 3)).toEqual([[0, own, 0]]);
   });
 });
 
