@@ -2,7 +2,7 @@
 //   forward:          out_NO    = x_NI weight_OI^T        overwritten
 //   backward, input:  dx_NI     = dout_NO weight_OI       overwritten
 //   backward, weight: dweight_OI += dout_NO^T x_NI        ADDED to, float32
-//   bf16 operands, float32 sums, bf16 results rounded once. A row's bits depend on that row and the weight alone (core/gemm.h). No aliasing.
+//   bf16 operands, float32 sums, bf16 results rounded once. Bits of a result's row depend neither on its other rows nor on threads (core/gemm.h). No aliasing.
 #pragma once
 #include <cstdint>
 #include "core/bf16.h"
