@@ -64,17 +64,29 @@ void pack_panel_from_rows(const bf16* b, int64_t leading, int64_t k, int64_t col
   }
 }
 
+// Eight rows of k at a time: a group's then fill three lines of it, one after the other, where groups that lie whole pages apart would push each other's lines
+// out of the first-level cache.
 void turn_rows(const bf16* a, int64_t leading, int64_t k, int64_t rows, TurnedElement* out) {
   constexpr int64_t ahead = 16;  // rows of k: their lines lie far apart, and nothing else fetches them in time
+  constexpr int64_t whole_load = 8;
   const int64_t group = turned_elements(tile_rows, k);
-  for (int64_t row = 0; row < k; ++row) {
-    if (row + ahead < k) {
-      for (int64_t first = 0; first < rows; first += line_bytes / 2) _mm_prefetch(reinterpret_cast<const char*>(a + (row + ahead) * leading + first), _MM_HINT_T0);
+  for (int64_t begin = 0; begin < k; begin += word_block) {
+    const int64_t end = std::min(begin + word_block, k);
+    for (int64_t row = begin + ahead; row < std::min(end + ahead, k); ++row) {
+      for (int64_t first = 0; first < rows; first += line_bytes / 2) _mm_prefetch(reinterpret_cast<const char*>(a + row * leading + first), _MM_HINT_T0);
     }
-    for (int64_t first = 0, at = row * tile_rows; first < rows; first += tile_rows, at += group) store_group(out + at, widen(load_values<__m128i>(a + row * leading + first, rows - first)));
+    for (int64_t first = 0; first < rows; first += tile_rows) {
+      const bf16* from = a + begin * leading + first;
+      float* to = out + first / tile_rows * group + begin * tile_rows;
+      const int64_t count = std::min(whole_load, rows - first);
+      if (count == whole_load && end - begin == word_block) {
+        for (int64_t i = 0; i < word_block; ++i) store_group(to + i * tile_rows, widen(load_values<__m128i>(from + i * leading, whole_load)));
+        continue;
+      }
+      for (int64_t row = begin; row < end; ++row, from += leading, to += tile_rows) store_group(to, widen(load_values<__m128i>(from, count)));
+      if (end % 2 != 0) store_group(to, _mm256_setzero_si256());
+    }
   }
-  if (k % 2 == 0) return;
-  for (int64_t first = 0, at = k * tile_rows; first < rows; first += tile_rows, at += group) store_group(out + at, _mm256_setzero_si256());
 }
 
 void turn_stored_rows(const PanelRows& a, TurnedElement* out) {
