@@ -13,22 +13,32 @@ export async function writeFileAtomic(path: string, bytes: Uint8Array): Promise<
   await writeChunksAtomic(path, [bytes]);
 }
 
-/** As `writeFileAtomic`, from chunks that are asked for one by one, so that memory holds one of them. A failing source leaves nothing behind. */
-export async function writeChunksAtomic(path: string, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
-  const aside = asidePath(path);
+/** A file's place, and its bytes in chunks that are asked for one by one, so that memory holds one of them. */
+export interface ChunkedFile {
+  readonly path: string;
+  readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+}
+
+/** As `writeFileAtomic`, from chunks. A failing source leaves nothing behind. */
+export async function writeChunksAtomic(path: string, chunks: ChunkedFile['chunks']): Promise<void> {
+  await writeTogetherAtomic([], { path, chunks });
+}
+
+/**
+ * Writes a file and those it refers to, of the same directory, all or none: all of them aside, synced; then the referring file that may be there goes, and each takes its
+ * name, the referring one last. After a crash in between it is missing, never beside files that it does not mean.
+ * @throws ModelDiskFull; other faults of the disk as Node gives them. A failing source leaves everything as it was.
+ */
+export async function writeTogetherAtomic(referred: readonly ChunkedFile[], referring: ChunkedFile): Promise<void> {
+  const files = [...referred, referring].map((file) => ({ ...file, aside: asidePath(file.path) }));
   try {
-    const file = await open(aside, 'wx');
-    try {
-      for await (const chunk of chunks) await writeAll(file, chunk);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(aside, path);
-    await syncPath(dirname(resolve(path)));
+    for (const { aside, chunks } of files) await writeAside(aside, chunks);
+    if (referred.length > 0) await rm(referring.path, { force: true });
+    for (const { aside, path } of files) await rename(aside, path);
+    await syncPath(dirname(resolve(referring.path)));
   } catch (cause) {
-    await rm(aside, { force: true });
-    throw diskError(cause, path);
+    for (const { aside } of files) await rm(aside, { force: true });
+    throw diskError(cause, referring.path);
   }
 }
 
@@ -67,6 +77,16 @@ export async function refuseTaken(dir: string): Promise<void> {
 /** Whether a caught value is a Node error with this code, such as `ENOENT`. */
 export function hasCode(cause: unknown, code: string): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === code;
+}
+
+async function writeAside(aside: string, chunks: ChunkedFile['chunks']): Promise<void> {
+  const file = await open(aside, 'wx');
+  try {
+    for await (const chunk of chunks) await writeAll(file, chunk);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 function asidePath(path: string): string {

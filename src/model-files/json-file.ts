@@ -1,5 +1,5 @@
 import { open, type FileHandle } from 'node:fs/promises';
-import { hasCode } from './atomic.js';
+import { hasCode, writeFileAtomic } from './atomic.js';
 import { ModelFileMalformed, ModelFileMissing } from './errors.js';
 
 /** What transformers follows to code beside the weights. */
@@ -36,6 +36,11 @@ export async function readOptionalText(path: string, maxBytes = MAX_TEXT_BYTES):
   } finally {
     await file.close();
   }
+}
+
+/** Writes the value for people to read, whole or not at all. @throws ModelDiskFull */
+export async function writeJson(path: string, value: object): Promise<void> {
+  await writeFileAtomic(path, new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`));
 }
 
 /** @throws ModelFileMalformed naming `where`. */

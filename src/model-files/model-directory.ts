@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { hasCode, refuseTaken, writeDirectoryAtomic, writeFileAtomic } from './atomic.js';
 import { checkConfig, configJson, generationConfigJson, readModelConfig, type ModelConfig } from './config.js';
 import { ModelDirectoryInvalid, ModelFileMissing } from './errors.js';
-import { isObject, readOptionalJsonObject } from './json-file.js';
+import { isObject, readOptionalJsonObject, writeJson } from './json-file.js';
 import { expectedTensors } from './parameters.js';
 import { SafetensorsFile, writeSafetensors, type LazyTensor, type NamedTensor, type SafeDType } from './safetensors.js';
 
@@ -182,10 +182,6 @@ async function copyTokenizer(from: string, to: string): Promise<void> {
       if (!hasCode(cause, 'ENOENT')) throw cause;
     }
   }
-}
-
-async function writeJson(path: string, value: object): Promise<void> {
-  await writeFileAtomic(path, new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`));
 }
 
 async function closeAll(files: readonly SafetensorsFile[]): Promise<void> {

@@ -1,8 +1,8 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { compiled } from '../../../test/support/compiled.js';
 import { Float64Llama, logSumExp } from '../../../test/support/float64-llama.js';
 import { floats, int64, openSession, pastFeeds } from '../../../test/support/onnx-graphs.js';
@@ -105,6 +105,48 @@ describe.each([
       expect(whole.positions[i].greedyId).toBe(position.greedyId);
       expect(whole.positions[i].actualLogProb).toBeCloseTo(position.actualLogProb, 4);
     });
+  });
+});
+
+describe('an interchange model that one file does not hold', () => {
+  const limits = { singleFile: 1, dataFile: 8192, apart: 512 };
+  let dir: string;
+
+  beforeEach(async () => {
+    dir = await writeTinyModel(await mkdtemp(join(tmpdir(), 'limbeck-interchange-')), ODD);
+  });
+
+  afterEach(async () => {
+    await rm(dir, { recursive: true });
+  });
+
+  const scores = async (path: string) => {
+    const session = await InterchangeSession.open(path, 1);
+    const { positions } = await session.run({ kind: 'score', ids_T: Int32Array.from(LONG), from: 1 });
+    await session.close();
+    return positions;
+  };
+  const config = async (): Promise<Record<string, unknown>> => JSON.parse(await readFile(join(dir, 'config.json'), 'utf8')) as Record<string, unknown>;
+
+  it('gives the same scores, and counts its files for transformers.js without changing the rest of the configuration', async () => {
+    const before = await config();
+    const whole = await scores(await writeInterchangeModel(dir));
+    expect(await config()).toEqual(before);
+    const path = await writeInterchangeModel(dir, limits);
+    const files = await readdir(join(dir, 'onnx'));
+    expect(files.length).toBeGreaterThan(2);
+    expect(await config()).toEqual({ ...before, 'transformers.js_config': { use_external_data_format: { 'model.onnx': files.length - 1 } } });
+    expect(await scores(path)).toEqual(whole);
+  });
+
+  it('keeps what the configuration says of other models, and takes its own words back when one file holds it', async () => {
+    const before = { ...(await config()), 'transformers.js_config': { dtype: 'fp32', use_external_data_format: { 'model_q4.onnx': 1 } } };
+    await writeFile(join(dir, 'config.json'), JSON.stringify(before));
+    await writeInterchangeModel(dir, limits);
+    const { length } = await readdir(join(dir, 'onnx'));
+    expect(await config()).toEqual({ ...before, 'transformers.js_config': { dtype: 'fp32', use_external_data_format: { 'model_q4.onnx': 1, 'model.onnx': length - 1 } } });
+    await writeInterchangeModel(dir);
+    expect(await config()).toEqual(before);
   });
 });
 

@@ -1,29 +1,49 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isObject, readJsonObject, writeJson } from '../json-file.js';
 import { ModelDirectory } from '../model-directory.js';
 import { cacheNames, flatNames } from './cache-names.js';
 import { addDecoder, addHead, type Decoder } from './decoder-graph.js';
 import { DecoderWeights } from './decoder-weights.js';
+import type { OnnxLimits } from './external-data.js';
 import { GraphBuilder, type Value } from './graph-builder.js';
 import { writeOnnx } from './write-onnx.js';
 
+const MODEL_FILE = 'model.onnx';
+
 /**
- * Writes `<outDir>/onnx/model.onnx`, float32, one file (transformers.js loads that name, and no second one, unless told otherwise), with the names
+ * Writes `<modelDir>/onnx/model.onnx`, float32, one file if it fits (transformers.js loads that name, and no second one, unless told otherwise), with the names
  * of Hugging Face exports. Inputs: `input_ids` and `position_ids` int64 [B, S], `attention_mask` int64 [B, T], `past_key_values.{i}.key|value` [B, Hkv, P, K].
- * Outputs: `logits` [B, S, V], `present.{i}.key|value` [B, Hkv, T, K]. T = P + S; P may be 0; padding may stand left or right.
- * @param outDir defaults to `modelDir`.
- * @returns the path of the file. @throws OnnxTooLarge
+ * Outputs: `logits` [B, S, V], `present.{i}.key|value` [B, Hkv, T, K]. T = P + S; P may be 0; padding may stand left or right. What one file does not hold, from some
+ * 0.5 billion parameters on, lies beside it in `model.onnx_data` and so on, of which `config.json` then tells transformers.js.
+ * @returns the path of the file.
  */
-export async function writeInterchangeModel(modelDir: string, outDir: string = modelDir): Promise<string> {
+export async function writeInterchangeModel(modelDir: string, limits?: OnnxLimits): Promise<string> {
   const model = await ModelDirectory.open(modelDir);
   try {
-    const path = join(outDir, 'onnx', 'model.onnx');
+    const path = join(modelDir, 'onnx', MODEL_FILE);
     await mkdir(dirname(path), { recursive: true });
-    await writeOnnx(path, interchangeGraph({ config: model.config, weights: new DecoderWeights(model) }).build());
+    const dataFiles = await writeOnnx(path, interchangeGraph({ config: model.config, weights: new DecoderWeights(model) }).build(), limits);
+    await declareDataFiles(join(modelDir, 'config.json'), dataFiles);
     return path;
   } finally {
     await model.close();
   }
+}
+
+/** `transformers.js_config.use_external_data_format` counts the data files of a model by its name; one of which it says nothing has none. */
+async function declareDataFiles(configPath: string, dataFiles: number): Promise<void> {
+  const config = await readJsonObject(configPath);
+  const settings = objectAt(config, 'transformers.js_config');
+  const { [MODEL_FILE]: declared = 0, ...others } = objectAt(settings, 'use_external_data_format');
+  if (declared === dataFiles) return;
+  const counts = { ...others, ...(dataFiles > 0 && { [MODEL_FILE]: dataFiles }) };
+  await writeJson(configPath, { ...config, 'transformers.js_config': { ...settings, use_external_data_format: counts } });
+}
+
+function objectAt(json: Record<string, unknown>, key: string): Record<string, unknown> {
+  const value = json[key];
+  return isObject(value) ? value : {};
 }
 
 // The names of sizes are part of the form: transformers.js makes the first, empty cache by looking up `batch_size` and taking every other name for 0.

@@ -40,11 +40,18 @@ message GraphProto {
   repeated ValueInfoProto input = 11;
   repeated ValueInfoProto output = 12;
 }
+message StringStringEntryProto {
+  optional string key = 1;
+  optional string value = 2;
+}
 message TensorProto {
+  enum DataLocation { DEFAULT = 0; EXTERNAL = 1; }
   repeated int64 dims = 1;
   optional int32 data_type = 2;
   optional string name = 8;
   optional bytes raw_data = 9;
+  repeated StringStringEntryProto external_data = 13;
+  optional DataLocation data_location = 14;
 }
 message TensorShapeProto {
   message Dimension {
@@ -85,6 +92,9 @@ export const OPSET_VERSION = 23;
 /** Element types of tensors, by the numbers of `TensorProto.DataType`. */
 export const ELEMENT_TYPES = { float32: 1, int64: 7, bool: 9, float64: 11 } as const;
 export type ElementType = keyof typeof ELEMENT_TYPES;
+
+/** `TensorProto.DataLocation`. */
+export const DATA_LOCATIONS = { external: 1 } as const;
 
 /** `AttributeProto.AttributeType`. */
 export const ATTRIBUTE_TYPES = { float: 1, int: 2, ints: 7 } as const;

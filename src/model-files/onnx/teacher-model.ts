@@ -18,7 +18,8 @@ import { writeOnnx } from './write-onnx.js';
  * The log-prob of any logit given back is that logit minus `log_sum_exp`. Sequences are padded on the right, S and P apart. Then a row's answers do not
  * depend on its batch, bit for bit, where P is a multiple of 16: sums over positions run in vectors, so a new position must keep its place in them.
  * An asked row takes about 20 V bytes while a run lasts; runs of at most 128 rows reuse memory that is already there, and go several times faster.
- * @returns the path of the file. @throws OnnxTooLarge
+ * What one file does not hold lies beside it in `teacher.onnx_data` and so on.
+ * @returns the path of the file.
  */
 export async function writeTeacherModel(modelDir: string): Promise<string> {
   const model = await ModelDirectory.open(modelDir);
