@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Engine } from '../engine/engine.js';
 import { readCardFacts } from '../model-files/model-card.js';
@@ -100,7 +99,7 @@ async function describeStudent({ spec, identity, engine, modelDir }: ExportGroun
 
 async function weightsHash({ store }: Ground): Promise<string> {
   const file = `${STUDENT}/model.safetensors`;
-  const bytes = await store.read(file);
-  if (!bytes) throw new StateDamaged(`${file} is not where the export put it; resume to export again`);
-  return createHash('sha256').update(bytes).digest('hex');
+  const sha256 = await store.sha256(file);
+  if (sha256 === undefined) throw new StateDamaged(`${file} is not where the export put it; resume to export again`);
+  return sha256;
 }

@@ -3,8 +3,10 @@
  * anything else is refused before the disk is touched.
  */
 export abstract class RunStore {
-  /** The whole file, or undefined when there is none. */
+  /** The whole file, of at most 2 GiB, or undefined when there is none. */
   abstract read(name: string): Promise<Uint8Array | undefined>;
+  /** The sha256 of a file of any size that was written or published whole, as hex digits, or undefined when there is none. */
+  abstract sha256(name: string): Promise<string | undefined>;
   /** Replaces the file whole: after a crash it holds the old bytes or the new ones, never a mixture; durable on return. */
   abstract write(name: string, bytes: Uint8Array): Promise<void>;
   /** Adds bytes at the end, creating the file; durable on return. After a crash a part of them may be there, after a failure none. */

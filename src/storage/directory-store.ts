@@ -1,6 +1,7 @@
 import { lstat, open, readFile, readdir, rename, rm, truncate } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { makeDirectory, makeDirectoryNow, syncPath } from '../common/durable.js';
+import { sha256OfFile } from '../common/file-hash.js';
 import { isPlace } from './places.js';
 import { DiskFull, NameRefused, NameTaken } from './storage.errors.js';
 
@@ -27,6 +28,11 @@ export class DirectoryStore {
       if (codeOf(cause) === 'ENOENT') return undefined;
       throw cause;
     }
+  }
+
+  async sha256(name: string): Promise<string | undefined> {
+    const place = this.#place(name);
+    return (await exists(place)) ? sha256OfFile(place) : undefined;
   }
 
   async write(name: string, bytes: Uint8Array): Promise<void> {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { sha256OfFile } from '../common/file-hash.js';
 import { RunStore } from '../distillation/store.js';
 import type { RunFile, StageFiles } from '../runs/stage-files.service.js';
 import type { Claim } from '../runs/stage-ledger.service.js';
@@ -44,6 +44,15 @@ export class ServiceStore extends RunStore {
     const bytes = (await this.disk.read(row.place))?.subarray(0, row.sha256 === null ? row.bytes : undefined);
     if (!bytes || bytes.length !== row.bytes || (row.sha256 !== null && sha256Of(bytes) !== row.sha256)) throw new FileDamaged(name);
     return bytes;
+  }
+
+  /** @throws FileDamaged as `read`. */
+  async sha256(name: string): Promise<string | undefined> {
+    const row = this.rows.get(name);
+    if (!row) return undefined;
+    const found = await this.disk.sha256(row.place);
+    if (found !== row.sha256) throw new FileDamaged(name);
+    return found;
   }
 
   async write(name: string, bytes: Uint8Array): Promise<void> {
@@ -122,9 +131,7 @@ export class ServiceStore extends RunStore {
 
   private async describe(place: string, name: string): Promise<RunFile> {
     const path = this.disk.path(place);
-    const hash = createHash('sha256');
-    for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-    return { name, place, bytes: (await stat(path)).size, sha256: hash.digest('hex') };
+    return { name, place, bytes: (await stat(path)).size, sha256: await sha256OfFile(path) };
   }
 
   /** The rows first, then the bytes they replaced: in between, both are there. */

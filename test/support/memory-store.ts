@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { RunStore } from '../../src/distillation/store.js';
 
 /** A run's files in memory, for tests of what never writes whole directories. */
@@ -6,6 +7,11 @@ export class MemoryStore extends RunStore {
 
   async read(name: string): Promise<Uint8Array | undefined> {
     return this.files.get(name);
+  }
+
+  async sha256(name: string): Promise<string | undefined> {
+    const bytes = this.files.get(name);
+    return bytes && createHash('sha256').update(bytes).digest('hex');
   }
 
   async write(name: string, bytes: Uint8Array): Promise<void> {

@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { access, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
+import { sha256OfFile } from '../../common/file-hash.js';
 import { writeDirectoryAtomic, writeFileAtomic } from '../../model-files/atomic.js';
 import { configJson } from '../../model-files/config.js';
 import { SafetensorsFile, writeSafetensors } from '../../model-files/safetensors.js';
@@ -88,9 +86,7 @@ async function writeState({ parameters }: TrainingState, dir: string, name: (typ
 }
 
 async function describeFile(path: string): Promise<FileRecord> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
-  return { bytes: (await stat(path)).size, sha256: hash.digest('hex') };
+  return { bytes: (await stat(path)).size, sha256: await sha256OfFile(path) };
 }
 
 async function readManifest({ dir, step }: CheckpointRef, parameters: ParameterSet): Promise<Manifest> {

@@ -1,4 +1,5 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { RunStore } from '../../../src/distillation/store.js';
@@ -29,6 +30,20 @@ export function describeRunStore(name: string, open: () => Promise<RunStore>): v
       await store.append('metrics.jsonl', bytes('d\n'));
 
       expect(text(await store.read('metrics.jsonl'))).toBe('c\nd\n');
+    });
+
+    it('hashes a file of more than Node reads whole, and none that is not there', async () => {
+      const bytes = 2 ** 31 + 5;
+      const zeros = createHash('sha256');
+      for (let left = bytes; left > 0; left -= 2 ** 20) zeros.update(new Uint8Array(Math.min(left, 2 ** 20)));
+      mkdirSync(store.path('aside'));
+      writeFileSync(store.path('aside/model.safetensors'), '');
+      truncateSync(store.path('aside/model.safetensors'), bytes); // takes no room on disk
+
+      await store.publish('aside', 'student');
+
+      expect(await store.sha256('student/model.safetensors')).toBe(zeros.digest('hex'));
+      expect(await store.sha256('student/config.json')).toBeUndefined();
     });
 
     it('lists committed files by prefix in order', async () => {
