@@ -141,7 +141,10 @@ class PanelProduct {
   }
 
   TurnedRows turn(Part rows, Part depth) const {
-    parallel_blocks(rows.size, turned_rows, [&](int64_t begin, int64_t end) {
+    // Few rows as stored are shared out in tiles; the other way round, a task takes whole lines.
+    const int64_t share = round_up(blocks_of(rows.size, thread_count()), tile_rows);
+    const int64_t step = shape_.a == Layout::normal ? std::min(share, turned_rows) : turned_rows;
+    parallel_blocks(rows.size, step, [&](int64_t begin, int64_t end) {
       TurnedElement* to = turned_ + turned_elements(begin, depth.size);
 #ifndef __AVX512BF16__
       if (shape_.a == Layout::normal) return turn_stored_rows(stored({rows.begin + begin, end - begin}, depth), to);

@@ -181,7 +181,7 @@ describe('linear', () => {
       return [tensors.bits(out), tensors.bits(wide), tensors.bits(dx)] as const;
     };
     const whole = run(0, N);
-    for (const [begin, rows] of [[0, 1], [7, 2], [100, 8], [31, 33], [5, 150], [N - 1, 1]]) {
+    for (const [begin, rows] of [[0, 1], [7, 2], [40, 7], [100, 8], [3, 9], [50, 10], [60, 11], [31, 33], [5, 150], [N - 1, 1]]) {
       const part = run(begin, rows);
       part.forEach((bits, which) => {
         const width = bits.length / rows;
