@@ -73,7 +73,7 @@ Status decode(Call& call) {
   io.positions_N = call.tensor<int32_t>("positions_N", "N");
   const int32_t* pages_BM = call.tensor<int32_t>("pages_BM", "BM");
   LIMBECK_TRY(read_heads(call, &heads));
-  call.expect('E', cache_block * heads.Hkv * heads.K);
+  call.expect('E', page_positions * heads.Hkv * heads.K);
   io.k_cache = call.tensor<bf16>("kCache", "PE");
   io.v_cache = call.tensor<bf16>("vCache", "PE");
   io.out_NHK = call.tensor<bf16>("out", "NO");

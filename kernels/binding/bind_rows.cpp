@@ -46,11 +46,11 @@ Status kv_write(Call& call) {
   io.v_cache = call.tensor<bf16>("vCache", "PE");
   LIMBECK_TRY(call.check());
   const int64_t columns = call.extent('C');
-  const int64_t width = call.extent('E') / cache_block;
+  const int64_t width = call.extent('E') / page_positions;
   const int64_t query_columns = columns - 2 * width;
-  if (width == 0 || call.extent('E') % cache_block != 0 || width % kv_heads != 0 || query_columns <= 0 || query_columns % width != 0) {
+  if (width == 0 || call.extent('E') % page_positions != 0 || width % kv_heads != 0 || query_columns <= 0 || query_columns % width != 0) {
     return call.bad_shape("qkv_NC has " + std::to_string(columns) + " columns and a page of kCache " + std::to_string(call.extent('E')) + " elements; columns must be " +
-                          "(heads + 2 kvHeads) K and a page " + std::to_string(cache_block) + " kvHeads K, with heads a multiple of kvHeads = " + std::to_string(kv_heads));
+                          "(heads + 2 kvHeads) K and a page " + std::to_string(page_positions) + " kvHeads K, with heads a multiple of kvHeads = " + std::to_string(kv_heads));
   }
   return cpu::kv_write({call.extent('N'), columns, {pages_BM, call.extent('B'), call.extent('M'), call.extent('P'), kv_heads, width / kv_heads}}, io);
 }

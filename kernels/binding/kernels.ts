@@ -15,11 +15,11 @@ export type Tensor = number & { readonly __tensor: unique symbol };
 export const NO_TENSOR = -1 as Tensor;
 
 /** Positions of a page of a cache (kernels/ops/kv_cache.h). */
-export const CACHE_BLOCK = 16;
+export const PAGE_POSITIONS = 16;
 
 /** Positions of the fewest pages that hold `positions`. */
 export function cacheLength(positions: number): number {
-  return Math.ceil(positions / CACHE_BLOCK) * CACHE_BLOCK;
+  return Math.ceil(positions / PAGE_POSITIONS) * PAGE_POSITIONS;
 }
 
 export const LOSS_CODES = { hard: 0, forward_kl: 1, reverse_kl: 2 } as const;
@@ -96,7 +96,7 @@ export interface Kernels {
   /** dqkv_NC bf16 overwritten. dout and out bf16 [N, Hq K]. */
   attentionBackward(dout: Tensor, qkv_NC: Tensor, out: Tensor, lse: Tensor, cuSeqlens_S1: Tensor, heads: number, kvHeads: number, dqkv_NC: Tensor): void;
   /**
-   * Copies the k and v columns of row n to position positions_N[n] of slot slots_N[n]. Caches are pages of `CACHE_BLOCK` positions, bf16 [P, CACHE_BLOCK Hkv K]: what
+   * Copies the k and v columns of row n to position positions_N[n] of slot slots_N[n]. Caches are pages of `PAGE_POSITIONS` positions, bf16 [P, PAGE_POSITIONS Hkv K]: what
    * lies inside one is the kernels' own matter. pages_BM i32 names the pages of each of B slots in the order of its positions; slots may have pages in common.
    */
   kvWrite(qkv_NC: Tensor, slots_N: Tensor, positions_N: Tensor, pages_BM: Tensor, kvHeads: number, kCache: Tensor, vCache: Tensor): void;

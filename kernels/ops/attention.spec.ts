@@ -3,7 +3,7 @@ import { attentionGradientReference, attentionReference, fusedColumns, type Atte
 import { roundedToBf16 } from '../../test/support/kernels/bf16.js';
 import { BF16_ROUNDING, codeOf, cosine, expectClose, expectRepeatable, expectSameBits, normals, relativeL2 } from '../../test/support/kernels/check.js';
 import { Tensors } from '../../test/support/kernels/tensors.js';
-import { CACHE_BLOCK, loadKernels, type Tensor } from '../binding/kernels.js';
+import { PAGE_POSITIONS, loadKernels, type Tensor } from '../binding/kernels.js';
 
 const kernels = loadKernels();
 const tensors = new Tensors(kernels);
@@ -118,11 +118,11 @@ describe('decode over the cache', () => {
   const scattered = Array.from({ length: slots * pagesASlot }, (_, index) => (index * 7) % (slots * pagesASlot));
   const plain: AttentionSizes = { cuSeqlens_S1: [0, 190], heads: 6, kvHeads: 2, width: 24 };
   const columns = fusedColumns(plain);
-  const page16 = CACHE_BLOCK * plain.kvHeads * plain.width;
+  const page16 = PAGE_POSITIONS * plain.kvHeads * plain.width;
 
   /** Caches whose slot 2 holds the sequence, and which hold what would spoil any result elsewhere. */
   function filledCaches({ sizes, rows, qkv_NC }: Problem): { k: Tensor; v: Tensor } {
-    const shape = [slots * pagesASlot + 1, CACHE_BLOCK * sizes.kvHeads * sizes.width];
+    const shape = [slots * pagesASlot + 1, PAGE_POSITIONS * sizes.kvHeads * sizes.width];
     const spoilt = new Float64Array(shape.reduce((product, extent) => product * extent)).fill(NaN);
     const caches = { k: tensors.bf16(shape, spoilt), v: tensors.bf16(shape, spoilt) };
     kernels.kvWrite(tensors.bf16([rows, fusedColumns(sizes)], qkv_NC), tensors.i32([rows], new Array<number>(rows).fill(2)),

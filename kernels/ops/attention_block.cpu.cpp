@@ -77,10 +77,10 @@ class BlockForward {
   void attend_by_units(const Range& keys) {
     const int64_t rows = (keys.count() + unit_depth - 1) / unit_depth * unit_depth;
     if (block_.keys.cache) {
-      each_chunk(keys, [&](int64_t block, int64_t row) {
-        const int64_t chunk = block_.keys.chunk(block);
+      each_chunk(keys, [&](int64_t page, int64_t row) {
+        const int64_t chunk = block_.keys.chunk(page);
         head_.copy_chunk(block_.keys.k.at + chunk, t_.k + row);
-        std::copy_n(block_.keys.v.at + chunk, cache_block * head_.width, t_.v_rows + row);
+        std::copy_n(block_.keys.v.at + chunk, page_positions * head_.width, t_.v_rows + row);
       });
       head_.turn_rows({t_.v_rows, head_.width}, {0, 0, keys.count()}, t_.v_turned);
     } else {
@@ -107,17 +107,17 @@ class BlockForward {
   }
 
   void copy_chunks(const Range& keys) {
-    each_chunk(keys, [&](int64_t block, int64_t row) {
-      const int64_t chunk = block_.keys.chunk(block);
+    each_chunk(keys, [&](int64_t page, int64_t row) {
+      const int64_t chunk = block_.keys.chunk(page);
       head_.copy_chunk(block_.keys.k.at + chunk, t_.k + row);
-      head_.widen_rows({block_.keys.v.at + chunk, head_.width}, {0, 0, std::min(cache_block, keys.end - block * cache_block)}, t_.v + row);
+      head_.widen_rows({block_.keys.v.at + chunk, head_.width}, {0, 0, std::min(page_positions, keys.end - page * page_positions)}, t_.v + row);
     });
   }
 
-  // Calls body(block of positions, where its first row stands among padded rows).
+  // Calls body(page, where its first row stands among padded rows).
   template <typename Body>
   void each_chunk(const Range& keys, const Body& body) const {
-    for (int64_t begin = keys.begin; begin < keys.end; begin += cache_block) body(begin / cache_block, (begin - keys.begin) * head_.padded);
+    for (int64_t begin = keys.begin; begin < keys.end; begin += page_positions) body(begin / page_positions, (begin - keys.begin) * head_.padded);
   }
 
   // Turns sixteen columns of scores into exp(score - largest), with 0 for keys behind the query, and rescales what the columns have summed so far.

@@ -12,7 +12,7 @@ struct HeadKeys {
   HeadRows k, v;  // rows, or where a cache begins
   const CacheLayout* cache = nullptr;
   int64_t slot = 0, kv_head = 0;  // of the cache
-  int64_t chunk(int64_t block) const { return cache->at(slot, kv_head, block); }
+  int64_t chunk(int64_t page) const { return cache->at(slot, kv_head, page); }
 };
 
 struct AttentionBlock {

@@ -18,7 +18,7 @@ namespace {
 
 constexpr int64_t pairs_width = 2 * Lanes::width;  // columns in sixteen pairs
 constexpr int64_t values_a_line = 64 / sizeof(bf16);
-constexpr int64_t unit_chunks = key_block / cache_block;
+constexpr int64_t unit_chunks = key_block / page_positions;
 // Members and groups whose sums, with a row of keys or values, fill the registers. Their loops are unrolled, or the sums would live in memory.
 constexpr int most_groups = Lanes::parts == 1 ? static_cast<int>(unit_chunks) : 1;
 constexpr int most_members = Lanes::parts == 1 ? 6 : 3;
@@ -47,7 +47,7 @@ struct RowScratch {
     v = reinterpret_cast<bf16*>(q + head.heads * head.padded);
     weights = v + key_block * columns;
     rest = weights + key_block * round_to_lanes(head.group);
-    for (int64_t c = 0; c < unit_chunks; ++c) v_chunks[c] = c * cache_block * columns;
+    for (int64_t c = 0; c < unit_chunks; ++c) v_chunks[c] = c * page_positions * columns;
   }
 };
 
@@ -102,8 +102,8 @@ void mix_tile(const float* weights, const Values& values, int64_t columns, float
 #pragma GCC unroll 8
     for (int p = 0; p < 2 * pairs; ++p) sum[m][p] = load(out + m * columns + p * Lanes::width);
   }
-  for (int64_t begin = 0; begin < values.count; begin += cache_block) {
-    const int64_t chunk = begin / cache_block, rows = std::min(cache_block, values.count - begin);
+  for (int64_t begin = 0; begin < values.count; begin += page_positions) {
+    const int64_t chunk = begin / page_positions, rows = std::min(page_positions, values.count - begin);
     const bf16* from = values.v + values.chunks[chunk];
     const bf16* ahead = values.ahead + values.chunks_ahead[chunk];
     for (int64_t row = 0; row < rows; ++row, from += values.width) {
@@ -174,7 +174,7 @@ void weigh_by_units(const HeadLayout& head, const Keys& keys, int64_t groups, co
 
 // Sixteen keys of a chunk side by side with nothing but zeros behind the last: tiles of pairs of keys.
 void pair_keys(const bf16* chunk, int64_t count, int64_t width, bf16* tiles) {
-  for (int64_t j = 0; j < cache_block; j += 2) {
+  for (int64_t j = 0; j < page_positions; j += 2) {
     const bf16* row = chunk + j * width;
     for (int64_t d = 0; d < width; d += square_columns) {
       const __m512i pairs = j < count ? join_rows(row + d, j + 1 < count ? row + width + d : nullptr, square_columns) : _mm512_setzero_si512();
@@ -192,13 +192,13 @@ void mix_by_units(const HeadLayout& head, const Values& values, const RowScratch
       split_row(load(from), j + Lanes::width < padded ? load(from + Lanes::width) : splat(0), t.weights + member * key_block + j, t.rest + member * key_block + j);
     }
   }
-  const int64_t chunks_a_step = unit_depth / cache_block, step_elements = unit_depth * head.width;
+  const int64_t chunks_a_step = unit_depth / page_positions, step_elements = unit_depth * head.width;
   for (int64_t chunk = 0; chunk < steps * chunks_a_step; ++chunk) {
-    const int64_t count = std::max<int64_t>(0, values.count - chunk * cache_block);
+    const int64_t count = std::max<int64_t>(0, values.count - chunk * page_positions);
     if (count > 0) {
-      for (int64_t line = 0; line < values.lines * cache_block; ++line) fetch_line(values.ahead + values.chunks_ahead[chunk], line);
+      for (int64_t line = 0; line < values.lines * page_positions; ++line) fetch_line(values.ahead + values.chunks_ahead[chunk], line);
     }
-    pair_keys(values.v + values.chunks[chunk], count, head.width, t.v + chunk / chunks_a_step * step_elements + chunk % chunks_a_step * cache_block * square_columns);
+    pair_keys(values.v + values.chunks[chunk], count, head.width, t.v + chunk / chunks_a_step * step_elements + chunk % chunks_a_step * page_positions * square_columns);
   }
   amx::mix_values({t.weights, t.rest, steps}, t.v, head.width, out, t.columns);
 }
@@ -229,8 +229,8 @@ class RowForward {
   Unit unit(int64_t row, int64_t key, int64_t head) const {
     Unit made{row, key, head, {}};
     for (int64_t c = 0; c < unit_chunks; ++c) {
-      const int64_t block = std::min(key / cache_block + c, cache_.M - 1);  // behind the last nothing is read
-      made.chunks[c] = cache_.at(io_.slots_N[row], rows_.heads.first + head, block);
+      const int64_t page = std::min(key / page_positions + c, cache_.M - 1);  // behind the last nothing is read
+      made.chunks[c] = cache_.at(io_.slots_N[row], rows_.heads.first + head, page);
     }
     return made;
   }
@@ -317,7 +317,7 @@ class RowForward {
   // Rows that end between sixteen pairs are copied to where zeros follow them.
   void pad_values(Values& values) {
     for (int64_t j = 0; j < values.count; ++j) {
-      const bf16* from = values.v + values.chunks[j / cache_block] + j % cache_block * values.width;
+      const bf16* from = values.v + values.chunks[j / page_positions] + j % page_positions * values.width;
       bf16* to = t_.v + j * t_.columns;
       std::copy(from, from + head_.width, to);
       std::fill(to + head_.width, to + t_.columns, bf16{});

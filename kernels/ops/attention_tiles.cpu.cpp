@@ -92,11 +92,11 @@ void HeadLayout::turn_rows(const HeadRows& source, const Range& range, TileEleme
 void HeadLayout::copy_chunk(const bf16* chunk, TileElement* to) const {
   if constexpr (sizeof(TileElement) == sizeof(bf16)) {
     constexpr int64_t words = transpose_extent;
-    for (int64_t word = 0; word + words <= width / 2; word += words) transpose_words(chunk + word * 2 * cache_block, cache_block, words, to + 2 * word, padded / 2);
+    for (int64_t word = 0; word + words <= width / 2; word += words) transpose_words(chunk + word * 2 * page_positions, page_positions, words, to + 2 * word, padded / 2);
   }
   const int64_t turned = sizeof(TileElement) == sizeof(bf16) ? width / (2 * transpose_extent) * (2 * transpose_extent) : 0;
   for (int64_t d = turned; d < width; d += 2) {
-    for (int64_t position = 0; position < cache_block; ++position) copy_head(chunk + d * cache_block + 2 * position, 2, to + position * padded + d);
+    for (int64_t position = 0; position < page_positions; ++position) copy_head(chunk + d * page_positions + 2 * position, 2, to + position * padded + d);
   }
 }
 

@@ -10,17 +10,17 @@
 
 namespace limbeck {
 
-constexpr int64_t cache_block = 16;  // positions
+constexpr int64_t page_positions = 16;
 
 // B slots of up to M pages, of P that there are; K, even, columns a kv head.
 struct CacheLayout {
   const int32_t* pages_BM;  // [0, P): a slot's pages by their positions; those that nothing is read from or written to may be any
   int64_t B, M, P;
   int64_t kv_heads, width;
-  int64_t length() const { return M * cache_block; }
-  int64_t chunk() const { return cache_block * width; }
-  // Where a slot's chunk of this kv head stands that holds positions 16 block to 16 block + 15.
-  int64_t at(int64_t slot, int64_t kv_head, int64_t block) const { return (pages_BM[slot * M + block] * kv_heads + kv_head) * chunk(); }
+  int64_t length() const { return M * page_positions; }
+  int64_t chunk() const { return page_positions * width; }
+  // Where a slot's chunk of this kv head stands in its page-th page, which holds positions 16 page to 16 page + 15.
+  int64_t at(int64_t slot, int64_t kv_head, int64_t page) const { return (pages_BM[slot * M + page] * kv_heads + kv_head) * chunk(); }
 };
 
 // Rows of a call: their slots and positions.

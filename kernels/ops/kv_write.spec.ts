@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { codeOf, expectRepeatable, normals } from '../../test/support/kernels/check.js';
 import { roundedToBf16 } from '../../test/support/kernels/bf16.js';
 import { Tensors } from '../../test/support/kernels/tensors.js';
-import { CACHE_BLOCK, loadKernels } from '../binding/kernels.js';
+import { PAGE_POSITIONS, loadKernels } from '../binding/kernels.js';
 
 const kernels = loadKernels();
 const tensors = new Tensors(kernels);
@@ -16,20 +16,20 @@ describe('kvWrite', () => {
     { slots: [2], positions: [4], heads: 4, kvHeads: 2, K: 6 },
     { slots: [0, 0, 1, 2, 2], positions: [0, 1, 17, 31, 16], heads: 3, kvHeads: 1, K: 18 },
   ])('copies k and v columns to their place in the pages of a slot and touches nothing else: $heads/$kvHeads heads of $K', ({ slots, positions, heads, kvHeads, K }) => {
-    const [P, E, W, N] = [7, CACHE_BLOCK * kvHeads * K, kvHeads * K, slots.length];
+    const [P, E, W, N] = [7, PAGE_POSITIONS * kvHeads * K, kvHeads * K, slots.length];
     const C = heads * K + 2 * W;
     const qkv = roundedToBf16(normals(N * C, 1));
     const expected = { k: roundedToBf16(normals(P * E, 2)), v: roundedToBf16(normals(P * E, 3)) };
     const caches = { k: tensors.bf16([P, E], expected.k), v: tensors.bf16([P, E], expected.v) };
     kernels.kvWrite(tensors.bf16([N, C], qkv), tensors.i32([N], slots), tensors.i32([N], positions), tensors.i32([3, 2], pages.flat()), kvHeads, caches.k, caches.v);
     slots.forEach((slot, n) => {
-      const page = pages[slot][Math.floor(positions[n] / CACHE_BLOCK)] * E;
+      const page = pages[slot][Math.floor(positions[n] / PAGE_POSITIONS)] * E;
       for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
         for (let d = 0; d < K; d++) {
-          const chunk = page + kvHead * CACHE_BLOCK * K;
+          const chunk = page + kvHead * PAGE_POSITIONS * K;
           const column = n * C + (heads + kvHead) * K + d;
-          expected.k[chunk + (d >> 1) * 32 + 2 * (positions[n] % CACHE_BLOCK) + d % 2] = qkv[column];
-          expected.v[chunk + positions[n] % CACHE_BLOCK * K + d] = qkv[column + W];
+          expected.k[chunk + (d >> 1) * 32 + 2 * (positions[n] % PAGE_POSITIONS) + d % 2] = qkv[column];
+          expected.v[chunk + positions[n] % PAGE_POSITIONS * K + d] = qkv[column + W];
         }
       }
     });

@@ -41,7 +41,7 @@ export interface HeadGeometry {
   readonly headDim: number;
 }
 
-/** One layer's cache: pages, bf16 [P, CACHE_BLOCK Hkv K] each. */
+/** One layer's cache: pages, bf16 [P, PAGE_POSITIONS Hkv K] each. */
 export interface LayerCache {
   readonly k: Tensor;
   readonly v: Tensor;

@@ -1,5 +1,5 @@
 import { describe, expect, it, test } from 'vitest';
-import { CACHE_BLOCK } from '../../../kernels/binding/kernels.js';
+import { PAGE_POSITIONS } from '../../../kernels/binding/kernels.js';
 import type { SampleRequest } from '../engine.js';
 import { differentPrompts, PageTable, pageTableShape, positionsOf } from './page-table.js';
 import { Slots } from './slots.js';
@@ -63,12 +63,12 @@ class ModelCaches {
     const shape = pageTableShape(asked);
     this.table = new PageTable(shape);
     this.pagesASlot = shape.pagesASlot;
-    this.ids = new Int32Array(shape.pages * CACHE_BLOCK).fill(-1);
+    this.ids = new Int32Array(shape.pages * PAGE_POSITIONS).fill(-1);
   }
 
   begin(slot: number, prompt_T: Int32Array, { from, positions }: { from: number; positions: number }): void {
     const copy = this.table.begin(slot, { from, positions, length: positionsOf(this.asked, prompt_T) });
-    if (copy) this.ids.copyWithin(copy.to * CACHE_BLOCK, copy.from * CACHE_BLOCK, (copy.from + 1) * CACHE_BLOCK);
+    if (copy) this.ids.copyWithin(copy.to * PAGE_POSITIONS, copy.from * PAGE_POSITIONS, (copy.from + 1) * PAGE_POSITIONS);
   }
 
   write(slot: number, position: number, id: number): void {
@@ -80,7 +80,7 @@ class ModelCaches {
   }
 
   private at(slot: number, position: number): number {
-    return this.table.pages_BM[slot * this.pagesASlot + Math.floor(position / CACHE_BLOCK)] * CACHE_BLOCK + (position % CACHE_BLOCK);
+    return this.table.pages_BM[slot * this.pagesASlot + Math.floor(position / PAGE_POSITIONS)] * PAGE_POSITIONS + (position % PAGE_POSITIONS);
   }
 }
 

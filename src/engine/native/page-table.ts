@@ -1,4 +1,4 @@
-import { CACHE_BLOCK, cacheLength } from '../../../kernels/binding/kernels.js';
+import { PAGE_POSITIONS, cacheLength } from '../../../kernels/binding/kernels.js';
 import type { SampleRequest } from '../engine.js';
 import { Slots } from './slots.js';
 
@@ -18,7 +18,7 @@ export function pageTableShape(request: SampleRequest): PageTableShape {
   let [pagesASlot, own] = [0, 0];
   const filled = differentPrompts(request).map((prompt_T) => {
     const pages = pagesFor(positionsOf(request, prompt_T));
-    const full = Math.floor((prompt_T.length - 1) / CACHE_BLOCK);
+    const full = Math.floor((prompt_T.length - 1) / PAGE_POSITIONS);
     pagesASlot = Math.max(pagesASlot, pages);
     own = Math.max(own, pages - full + 1);
     return full;
@@ -38,7 +38,7 @@ export function positionsOf({ sampling }: SampleRequest, prompt_T: Int32Array): 
 }
 
 function pagesFor(positions: number): number {
-  return cacheLength(positions) / CACHE_BLOCK;
+  return cacheLength(positions) / PAGE_POSITIONS;
 }
 
 /** What a sequence that begins in a slot knows already, and how long it may become. */
@@ -78,7 +78,7 @@ export class PageTable {
 
   /** Gives a slot the pages of a sequence in exchange for those that it held. @returns what is to be copied at once, before any other sequence begins. */
   begin(slot: number, { from, positions, length }: SlotBeginning): PageCopy | undefined {
-    const common = Math.floor(positions / CACHE_BLOCK);
+    const common = Math.floor(positions / PAGE_POSITIONS);
     const known = this.pagesOf(from).slice(0, common + 1);
     for (const page of known.subarray(0, common)) this.holders_P[page]++;
     this.release(slot);
@@ -86,7 +86,7 @@ export class PageTable {
     this.held_B[slot] = pagesFor(length);
     own.set(known.subarray(0, common));
     for (let place = common; place < this.held_B[slot]; place++) own[place] = this.take();
-    return positions % CACHE_BLOCK > 0 && known[common] !== own[common] ? { from: known[common], to: own[common] } : undefined;
+    return positions % PAGE_POSITIONS > 0 && known[common] !== own[common] ? { from: known[common], to: own[common] } : undefined;
   }
 
   private pagesOf(slot: number): Int32Array {

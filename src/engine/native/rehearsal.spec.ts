@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { CACHE_BLOCK, loadKernels } from '../../../kernels/binding/kernels.js';
+import { PAGE_POSITIONS, loadKernels } from '../../../kernels/binding/kernels.js';
 import { listed, packSequences } from '../../../test/support/scored-batch.js';
 import type { ModelConfig } from '../../model-files/config.js';
 import { parameterCount } from '../../model-files/parameters.js';
@@ -208,6 +208,6 @@ test.each<Work>([
   };
   const base = await bytes(work);
   for (const [size, value] of Object.entries(work)) {
-    if (typeof value === 'number' && size !== 'sequences') expect(await bytes({ ...work, [size]: value + (work.kind === 'sample' ? CACHE_BLOCK : 3) }), size).toBeGreaterThan(base);
+    if (typeof value === 'number' && size !== 'sequences') expect(await bytes({ ...work, [size]: value + (work.kind === 'sample' ? PAGE_POSITIONS : 3) }), size).toBeGreaterThan(base);
   }
 });

@@ -1,5 +1,5 @@
 import { drawWords } from '../../common/philox.js';
-import { CACHE_BLOCK } from '../../../kernels/binding/kernels.js';
+import { PAGE_POSITIONS } from '../../../kernels/binding/kernels.js';
 import type { Completion, SampleRequest, SampleWork } from '../engine.js';
 import type { LayerCache } from './operations.js';
 import { packedPositions, packIds } from './packing.js';
@@ -76,7 +76,7 @@ class SampleRun {
     const { slots } = this.shape;
     const lengths = differentPrompts(this.request).map(({ length }) => length).sort((a, b) => b - a).slice(0, slots);
     // Of equal prompts, all but one wait, or run no more than a page.
-    const all = lengths.reduce((sum, length) => sum + length, 0) + (slots - lengths.length) * CACHE_BLOCK;
+    const all = lengths.reduce((sum, length) => sum + length, 0) + (slots - lengths.length) * PAGE_POSITIONS;
     // What does not enter at once enters while others are written.
     const most = Math.max(PREFILL_TOKENS, lengths[0]);
     for (const rows of new Set([all <= most ? all : most + slots - 1, slots])) {
@@ -138,7 +138,7 @@ class SampleRun {
   /** Of keys, and of values. */
   private get pageElements(): number {
     const { config } = this.core;
-    return CACHE_BLOCK * config.kvHeads * config.headDim;
+    return PAGE_POSITIONS * config.kvHeads * config.headDim;
   }
 
   private allocateCaches(): LayerCache[] {

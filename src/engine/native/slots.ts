@@ -1,4 +1,4 @@
-import { CACHE_BLOCK } from '../../../kernels/binding/kernels.js';
+import { PAGE_POSITIONS } from '../../../kernels/binding/kernels.js';
 import type { Completion, SampleRequest } from '../engine.js';
 import { commonLength, compareIds } from './shared-beginnings.js';
 
@@ -28,7 +28,7 @@ export interface Begun {
 
 /**
  * Which prompt is written in which slot: `min(32, prompts)` slots, the lowest free one first. Prompts that begin alike follow each other, and one that would share a
- * block of positions or more with another that is about to begin waits until it can take the other's keys and values over. So the composition of every step is a
+ * page or more with another that is about to begin waits until it can take the other's keys and values over. So the composition of every step is a
  * function of the request and the ids drawn.
  */
 export class Slots {
@@ -96,7 +96,7 @@ export class Slots {
   private shouldWait(index: number, begun: readonly Begun[]): boolean {
     const ids_T = this.prompt(index);
     const alike = Math.max(0, ...begun.map(({ running }) => commonLength(ids_T, this.prompt(running.index))));
-    return Math.min(alike, ids_T.length - 1) - this.longestHeld(ids_T).positions >= CACHE_BLOCK;
+    return Math.min(alike, ids_T.length - 1) - this.longestHeld(ids_T).positions >= PAGE_POSITIONS;
   }
 
   private longestHeld(ids_T: Int32Array): { from: number; positions: number } {

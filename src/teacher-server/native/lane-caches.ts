@@ -1,4 +1,4 @@
-import { CACHE_BLOCK, cacheLength, NO_TENSOR, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
+import { PAGE_POSITIONS, cacheLength, NO_TENSOR, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
 import type { LayerCache } from '../../engine/native/operations.js';
 import { RuntimeFailed } from '../teacher-server.errors.js';
 
@@ -98,11 +98,11 @@ export class CacheClass {
   }
 
   private get pagesASlot(): number {
-    return this.columns / CACHE_BLOCK;
+    return this.columns / PAGE_POSITIONS;
   }
 
   private grown(old: Tensor | undefined, before: number, after: number): Tensor {
-    const tensor = this.kernels.alloc('bf16', [after * this.pagesASlot, CACHE_BLOCK * this.shape.width]);
+    const tensor = this.kernels.alloc('bf16', [after * this.pagesASlot, PAGE_POSITIONS * this.shape.width]);
     if (old === undefined) return tensor;
     this.copy({ tensor: old, offset: 0 }, { tensor, offset: 0 }, this.offsetOf(before));
     this.kernels.free(old);

@@ -1,4 +1,4 @@
-import { CACHE_BLOCK, cacheLength, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
+import { PAGE_POSITIONS, cacheLength, type Kernels, type Tensor } from '../../../kernels/binding/kernels.js';
 import { ELEMENT_BYTES } from '../../engine/native/arena.js';
 import type { LanePlace } from './lane-caches.js';
 
@@ -14,14 +14,14 @@ export interface PrefixShape {
 interface Prefix {
   /** One a position. */
   readonly ids: Int32Array;
-  /** bf16 [2 layers, positions rounded up to whole blocks, W]: keys and values of each layer in turn. */
+  /** bf16 [2 layers, positions rounded up to whole pages, W]: keys and values of each layer in turn. */
   readonly tensor: Tensor;
   readonly bytes: number;
 }
 
 /**
  * The keys and values of how prompts begin: whoever begins alike, the samples of one prompt and their scores, need not compute them again. A beginning is known
- * as a whole, and by every number of whole blocks of positions. What was used longest ago goes first. Bits are those of computing them, since a row's depend on nothing beside it.
+ * as a whole, and by every number of whole pages. What was used longest ago goes first. Bits are those of computing them, since a row's depend on nothing beside it.
  */
 export class PrefixCache {
   /** In order of use, by themselves. */
@@ -37,7 +37,7 @@ export class PrefixCache {
 
   /** Copies the longest known beginning of `ids_S`, of at most `most` positions, to the beginning of a lane. @returns how many positions it has. */
   restore(ids_S: Int32Array, most: number, place: LanePlace): number {
-    for (let positions = most; positions > 0; positions = wholeBlocks(positions - 1)) {
+    for (let positions = most; positions > 0; positions = wholePages(positions - 1)) {
       const [prefix] = this.beginnings.get(keyOf(ids_S, positions)) ?? [];
       if (!prefix) continue;
       this.prefixes.delete(prefix);
@@ -48,11 +48,11 @@ export class PrefixCache {
     return 0;
   }
 
-  /** Keeps the first positions of a lane that holds them, a block or more, unless they are known or there is no room for them. */
+  /** Keeps the first positions of a lane that holds them, a page or more, unless they are known or there is no room for them. */
   keep(ids_S: Int32Array, positions: number, place: LanePlace): void {
     const elements = 2 * this.shape.layers * cacheLength(positions) * this.shape.width;
     const bytes = elements * ELEMENT_BYTES.bf16;
-    if (positions < CACHE_BLOCK || bytes > this.shape.mostBytes || this.beginnings.has(keyOf(ids_S, positions))) return;
+    if (positions < PAGE_POSITIONS || bytes > this.shape.mostBytes || this.beginnings.has(keyOf(ids_S, positions))) return;
     this.makeRoom(bytes);
     const prefix = { ids: ids_S.slice(0, positions), bytes, tensor: this.kernels.alloc('bf16', [elements]) };
     this.prefixes.add(prefix);
@@ -103,8 +103,8 @@ interface Copy {
   readonly direction: 'to the lane' | 'from the lane';
 }
 
-function wholeBlocks(positions: number): number {
-  return Math.floor(positions / CACHE_BLOCK) * CACHE_BLOCK;
+function wholePages(positions: number): number {
+  return Math.floor(positions / PAGE_POSITIONS) * PAGE_POSITIONS;
 }
 
 function keyOf(ids_S: Int32Array, positions: number): string {
@@ -112,6 +112,6 @@ function keyOf(ids_S: Int32Array, positions: number): string {
 }
 
 function keysOf({ ids }: Prefix): string[] {
-  const blocks = Array.from({ length: Math.floor(ids.length / CACHE_BLOCK) }, (_, block) => keyOf(ids, (block + 1) * CACHE_BLOCK));
-  return ids.length % CACHE_BLOCK === 0 ? blocks : [...blocks, keyOf(ids, ids.length)];
+  const pages = Array.from({ length: Math.floor(ids.length / PAGE_POSITIONS) }, (_, page) => keyOf(ids, (page + 1) * PAGE_POSITIONS));
+  return ids.length % PAGE_POSITIONS === 0 ? pages : [...pages, keyOf(ids, ids.length)];
 }

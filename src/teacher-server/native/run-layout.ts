@@ -1,4 +1,4 @@
-import { CACHE_BLOCK } from '../../../kernels/binding/kernels.js';
+import { PAGE_POSITIONS } from '../../../kernels/binding/kernels.js';
 import type { RunPart, TeacherRun } from '../runtime.js';
 import type { CacheClass, LaneCaches, LanePlace } from './lane-caches.js';
 import type { PrefixCache } from './prefix-cache.js';
@@ -47,7 +47,7 @@ interface Placed {
 /** Lays a run out and makes room for what it leaves behind. @throws RuntimeFailed when a lane does not hold what it should. */
 export function layRun({ parts }: TeacherRun, caches: LaneCaches, known: PrefixCache): RunLayout {
   const placed = parts.map((part, index): Placed => {
-    const isHeld = part.held > 0 || part.after !== 'forget' || unseen(part) >= CACHE_BLOCK;
+    const isHeld = part.held > 0 || part.after !== 'forget' || unseen(part) >= PAGE_POSITIONS;
     const place = isHeld ? caches.extend(part.lane, part.held, part.ids_S.length) : undefined;
     return { part, index, place, known: place && part.held === 0 ? known.restore(part.ids_S, unseen(part), place) : 0 };
   });
