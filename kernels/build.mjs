@@ -1,4 +1,5 @@
 // Builds the native kernels: the same sources twice, for CPUs with AVX-512 bf16 and for CPUs with AVX2; and the benchmark's probes. `node kernels/build.mjs`, or buildKernels().
+// For tests, once more on request: the code for AVX-512 and AMX over a model of these instructions, which runs on CPUs without them.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,12 +17,16 @@ const kernelDirs = ['core', 'ops', 'binding'];
 const avx2 = ['-mavx2', '-mfma', '-mf16c'];
 const avx512 = [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512bf16', '-mamx-tile', '-mamx-bf16', '-mprfchw', '-mprefer-vector-width=512'];
 
-/** What is built, by name: the two builds of the kernels, and the probes of the benchmark, which choose instructions when they run. */
+const instructionModel = join(dirname(ownDir), 'test', 'support', 'kernels', 'instruction-model.h');
+
+/** What can be built, by name: the two builds of the kernels, the probes of the benchmark, which choose instructions when they run, and the tests' own build. */
 const libraries = {
   avx512: { file: 'limbeck_kernels_avx512.node', flags: avx512, sourceDirs: kernelDirs, linked: [] },
   avx2: { file: 'limbeck_kernels_avx2.node', flags: avx2, sourceDirs: kernelDirs, linked: [] },
   bench: { file: 'limbeck_bench.node', flags: avx2, sourceDirs: ['bench'], linked: ['-ldnnl'] },
+  model: { file: 'limbeck_kernels_model.node', flags: [...avx2, '-mprfchw', '-O2', '-include', instructionModel], sourceDirs: kernelDirs, linked: [] },
 };
+const product = ['avx512', 'avx2', 'bench'];
 
 // Contraction is off so that a*b+c is rounded as written: otherwise the compiler picks, per loop and per version, which products are fused, and one
 // row's bits could depend on its place in a vector. Where fusing pays, the source says std::fma. -fno-math-errno and -fno-trapping-math change
@@ -33,17 +38,18 @@ const compileFlags = ['-std=c++17', '-O3', '-fPIC', '-fopenmp', '-fvisibility=hi
 /**
  * Builds what is out of date and nothing else; a source is up to date when the hash of its command, its text and every header it read is unchanged.
  * Safe beside another build of the same tree: files appear by rename.
- * @param {{ log?: (line: string) => void, dir?: string }} [options] `log` hears one line a compiled file; `dir` holds core/, ops/, binding/, bench/ and gets build/.
+ * @param {{ log?: (line: string) => void, dir?: string, names?: readonly string[] }} [options] `log` hears one line a compiled file; `dir` holds core/, ops/, binding/, bench/
+ *   and gets build/; `names` are the libraries wanted: by default all but the tests' own, `model`.
  * @returns {Promise<string[]>} the paths of the libraries.
  * @throws {Error} with the compiler's words.
  */
-export async function buildKernels({ log = () => {}, dir = ownDir } = {}) {
+export async function buildKernels({ log = () => {}, dir = ownDir, names = product } = {}) {
   const compiler = process.env.CXX || 'g++';
   const setting = { dir, compiler, version: await compilerVersion(compiler), log };
-  const jobs = Object.entries(libraries).flatMap(([library, { sourceDirs }]) =>
-    sourceDirs.flatMap((sourceDir) => listSources(dir, sourceDir)).map((source) => ({ library, source })));
+  const jobs = names.flatMap((library) =>
+    libraries[library].sourceDirs.flatMap((sourceDir) => listSources(dir, sourceDir)).map((source) => ({ library, source })));
   const objects = await inParallel(jobs, (job) => compile(job, setting));
-  return inParallel(Object.keys(libraries), (library) => link(library, objects.filter((object) => object.library === library), setting));
+  return inParallel(names, (library) => link(library, objects.filter((object) => object.library === library), setting));
 }
 
 async function compilerVersion(compiler) {
