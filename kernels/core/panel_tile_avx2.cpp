@@ -50,16 +50,16 @@ struct Store {
 constexpr int64_t slab_pairs = 128;             // of a panel: 8 KiB, which stay in a first-level cache with the sums of a group of rows
 constexpr int64_t group_rows = 16 * tile_rows;  // whose sums are kept from slab to slab
 
-// A few pairs of a panel and of rows of A, the last of which may lie in the next tile.
+// A few pairs of the rows of a tile and of a panel.
 struct Slab {
-  const float *a, *behind;
+  const float* a;
   const bf16* b;
   int64_t pairs;
 };
 
-// sums[i, j] += sum_k a[i, k] b[k, j], panel_columns between rows, the first `here` of which lie in one tile, the others at the next one's beginning. Loops over
-// rows are unrolled, nothing takes an accumulator's address and nothing is called: else they would live in memory.
-template <int rows, int here, typename Fetch>
+// sums[i, j] += sum_k a[i, k] b[k, j], panel_columns between rows. Loops over rows are unrolled, nothing takes an accumulator's address and nothing is called:
+// else they would live in memory.
+template <int rows, typename Fetch>
 void add_slab(const Slab& slab, const Fetch& ahead, float* sums) {
   __m256 left[rows], right[rows];
 #pragma GCC unroll 8
@@ -68,21 +68,20 @@ void add_slab(const Slab& slab, const Fetch& ahead, float* sums) {
     right[i] = _mm256_load_ps(sums + i * panel_columns + part_columns);
   }
   const float* values = slab.a;
-  const float* behind = slab.behind - here;
   const bf16* row = slab.b;
-  for (int64_t pair = 0; pair < slab.pairs; ++pair, values += 2 * tile_rows, behind += 2 * tile_rows, row += pair_row) {
+  for (int64_t pair = 0; pair < slab.pairs; ++pair, values += 2 * tile_rows, row += pair_row) {
     ahead.at(pair);
     const __m256 left_firsts = firsts_of(row), right_firsts = firsts_of(row + pair_row / parts);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
-      const __m256 value = _mm256_broadcast_ss((i < here ? values : behind) + i);
+      const __m256 value = _mm256_broadcast_ss(values + i);
       add_product(left[i], value, left_firsts);
       add_product(right[i], value, right_firsts);
     }
     const __m256 left_seconds = seconds_of(row), right_seconds = seconds_of(row + pair_row / parts);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
-      const __m256 value = _mm256_broadcast_ss((i < here ? values : behind) + tile_rows + i);
+      const __m256 value = _mm256_broadcast_ss(values + tile_rows + i);
       add_product(left[i], value, left_seconds);
       add_product(right[i], value, right_seconds);
     }
@@ -99,22 +98,7 @@ void pick_rows(int64_t count, const Slab& slab, const Fetch& ahead, float* sums)
   if constexpr (rows > 1) {
     if (count < rows) return pick_rows<rows - 1>(count, slab, ahead, sums);
   }
-  add_slab<rows, rows>(slab, ahead, sums);
-}
-
-// A tile and one to four rows of the next, halved: few rows have fewer sums than products are under way, and take as long as twice as many.
-template <typename Fetch>
-void two_halves(int64_t count, const Slab& slab, const Fetch& ahead, float* sums) {
-  constexpr int first_of[] = {0, 4, 4, 5, 5};  // rows of the first half
-  const int first = first_of[count];
-  pick_rows<tile_rows>(first, slab, ahead.share(0, 2), sums);
-  const Slab rest{slab.a + first, slab.behind, slab.b, slab.pairs};
-  const Fetch then = ahead.share(1, 2);
-  float* to = sums + first * panel_columns;
-  if (count == 1) add_slab<3, 2>(rest, then, to);
-  if (count == 2) add_slab<4, 2>(rest, then, to);
-  if (count == 3) add_slab<4, 1>(rest, then, to);
-  if (count == 4) add_slab<5, 1>(rest, then, to);
+  add_slab<rows>(slab, ahead, sums);
 }
 
 template <typename Fetch, typename Target>
@@ -122,21 +106,13 @@ void group(const TurnedRows& a, const Panel& b, const Fetch& ahead, const Target
   alignas(32) float sums[group_rows * panel_columns];
   std::memset(sums, 0, static_cast<size_t>(a.count * panel_columns) * sizeof(float));
   for (int64_t i = 0; i < a.count; ++i) _mm_prefetch(reinterpret_cast<const char*>(target.c + i * target.ldc), _MM_HINT_T0);
-  const int64_t pairs = panel_pairs(a.k), slabs = (pairs + slab_pairs - 1) / slab_pairs;
-  const int64_t behind = a.count % tile_rows;
-  const bool halves = a.count > tile_rows && behind > 0 && behind < tile_rows - 1;
-  const int64_t tiles = tiles_of(a.count) - halves;
+  const int64_t pairs = panel_pairs(a.k), tiles = tiles_of(a.count), slabs = (pairs + slab_pairs - 1) / slab_pairs;
   for (int64_t s = 0; s < slabs; ++s) {
     const int64_t begin = s * slab_pairs;
-    const auto slab = [&](int64_t tile) {
-      const float* data = a.from(tile * tile_rows, tile_rows).data + begin * 2 * tile_rows;
-      return Slab{data, data + turned_elements(tile_rows, a.k), b.data + begin * pair_row, std::min(slab_pairs, pairs - begin)};
-    };
     for (int64_t t = 0; t < tiles; ++t) {
-      const Fetch share = ahead.share(s * tiles + t, slabs * tiles);
-      float* to = sums + t * tile_rows * panel_columns;
-      if (halves && t + 1 == tiles) two_halves(behind, slab(t), share, to);
-      else pick_rows<tile_rows>(a.count - t * tile_rows, slab(t), share, to);
+      const TurnedRows rows = a.from(t * tile_rows, tile_rows);
+      const Slab slab{rows.data + begin * 2 * tile_rows, b.data + begin * pair_row, std::min(slab_pairs, pairs - begin)};
+      pick_rows<tile_rows>(rows.count, slab, ahead.share(s * tiles + t, slabs * tiles), sums + t * tile_rows * panel_columns);
     }
   }
   for (int64_t i = 0; i < a.count; ++i) target.put(i, b.columns, load(sums + i * panel_columns));
