@@ -57,9 +57,13 @@ LIMBECK_MODEL void store_masked(void* to, uint32_t mask, Register value) {
 LIMBECK_MODEL __m512 add_ps(__m512 a, __m512 b) { return a + b; }
 LIMBECK_MODEL __m512 sub_ps(__m512 a, __m512 b) { return a - b; }
 
+// What all products are made of, so by instructions themselves.
 LIMBECK_MODEL __m512 fmadd_ps(__m512 a, __m512 b, __m512 c) {
-  for (int i = 0; i < words; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
-  return c;
+  struct Halves {
+    __m256 low, high;
+  };
+  const auto x = bits<Halves>(a), y = bits<Halves>(b), z = bits<Halves>(c);
+  return bits<__m512>(Halves{_mm256_fmadd_ps(x.low, y.low, z.low), _mm256_fmadd_ps(x.high, y.high, z.high)});
 }
 
 LIMBECK_MODEL __m512 sqrt_ps(__m512 a) {
@@ -182,6 +186,8 @@ LIMBECK_MODEL __m512 dpbf16_ps(__m512 sum, __m512bh a, __m512bh b) {
   return fmadd_ps(firsts(x), firsts(y), fmadd_ps(seconds(x), seconds(y), sum));
 }
 
+LIMBECK_MODEL long granted(long, int, int) { return 0; }
+
 // A thread's tiles and how they are set up.
 struct Tiles {
   static constexpr int count = 8, most_rows = 16, most_bytes = 64;
@@ -212,19 +218,28 @@ LIMBECK_MODEL void tile_stored(int from, void* to, int64_t stride) {
   for (int row = 0; row < tile.rows; ++row) std::memcpy(static_cast<char*>(to) + row * stride, tile.row[row], static_cast<size_t>(tile.bytes));
 }
 
-// c[m, n] += sum_k a[m, 2k] b[k, 2n] + sum_k a[m, 2k + 1] b[k, 2n + 1]
+// Eight lanes of a row of pairs: all of its firsts or of its seconds, as float32.
+LIMBECK_MODEL __m256 eight_firsts(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
+LIMBECK_MODEL __m256 eight_seconds(__m256i pairs) { return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u)))); }
+
+// c[m, n] += sum_k a[m, 2k] b[k, 2n] + sum_k a[m, 2k + 1] b[k, 2n + 1]. In registers of AVX2, since nearly all that specs wait for is this.
 inline void tile_dpbf16ps(int c, int a, int b) {
+  constexpr int eight = 8;
   auto& sums = tiles.tile[c];
   const auto &left = tiles.tile[a], &right = tiles.tile[b];
+  const int pairs = left.bytes / 4;
   for (int m = 0; m < sums.rows; ++m) {
-    __m512 first{}, second{};
-    for (int k = 0; k < left.bytes / 4; ++k) {
-      const Words pair = Words{} + load<uint32_t>(left.row[m] + 4 * k);
-      const auto pairs = load<Words>(right.row[k]);
-      first = fmadd_ps(firsts(pair), firsts(pairs), first);
-      second = fmadd_ps(seconds(pair), seconds(pairs), second);
+    for (int n = 0; n < words; n += eight) {
+      __m256 first = _mm256_setzero_ps(), second = first;
+      for (int k = 0; k < pairs; ++k) {
+        const __m256i pair = _mm256_set1_epi32(load<int>(left.row[m] + 4 * k));
+        const auto row = load<__m256i>(right.row[k] + 4 * n);
+        first = _mm256_fmadd_ps(eight_firsts(pair), eight_firsts(row), first);
+        second = _mm256_fmadd_ps(eight_seconds(pair), eight_seconds(row), second);
+      }
+      auto* to = reinterpret_cast<float*>(sums.row[m]) + n;
+      _mm256_store_ps(to, _mm256_add_ps(_mm256_load_ps(to), _mm256_add_ps(first, second)));
     }
-    store_ps(sums.row[m], load<__m512>(sums.row[m]) + (first + second));
   }
 }
 
@@ -291,7 +306,7 @@ inline void tile_dpbf16ps(int c, int a, int b) {
 
 // Every instruction is there, and Linux grants the tiles.
 #define __builtin_cpu_supports(name) 1
-#define syscall(...) 0L
+#define syscall(...) limbeck::model::granted(__VA_ARGS__)
 #define __AVX512F__ 1
 #define __AVX512BF16__ 1
 #define __AMX_BF16__ 1
