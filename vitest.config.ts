@@ -15,7 +15,7 @@ const hasTileUnits = /^flags.*\bamx_bf16\b/m.test(cpu);
 const modelled = (name: string, maxIsa: string) => ({
   extends: true as const,
   resolve: { alias: [{ find: /^\.\/choose-library\.js$/, replacement: fileURLToPath(new URL('test/support/kernels/choose-instruction-model.ts', import.meta.url)) }] },
-  test: { name, include: ['kernels/ops/**/*.spec.ts'], globalSetup: ['./test/support/kernels/instruction-model-setup.ts'], env: { DNNL_MAX_CPU_ISA: maxIsa }, ...later },
+  test: { name, include: ['kernels/ops/**/*.spec.ts'], globalSetup: ['./test/support/kernels/instruction-model-setup.ts'], setupFiles: ['./test/support/kernels/expect-instruction-model.ts'], env: { DNNL_MAX_CPU_ISA: maxIsa }, ...later },
 });
 
 export default defineConfig({
