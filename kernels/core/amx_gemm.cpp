@@ -5,8 +5,9 @@
 #include <immintrin.h>
 #include <algorithm>
 #include <cstring>
+#include "core/amx_few.h"
 #include "core/amx_pack.h"
-#include "core/deep_product.h"
+#include "core/amx_packed.h"
 
 namespace limbeck::amx {
 
@@ -15,16 +16,12 @@ namespace {
 constexpr int64_t element_bytes = sizeof(bf16);
 constexpr int64_t step_bytes = step_elements * element_bytes;
 
-constexpr int64_t deepest = 3072;                    // values of k that are multiplied in one go
 constexpr int64_t shared_bytes = int64_t{8} << 20;   // of B's panels at a time, which the cores share
 constexpr int64_t chunk_bytes = int64_t{1} << 20;    // of one operand a thread: it stays in a second-level cache of 2 MiB while the other passes
 constexpr int64_t most_blocks = 32;                  // of a chunk
 constexpr int64_t most_summed = chunk_bytes / ((near_steps + 1) * step_bytes);  // of them, where they are deeper than near_steps and their sums wait
 constexpr int64_t few = 128;                         // rows for which no panel of B is wanted twice
 constexpr int64_t few_tasks_a_thread = 4;
-
-int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
-int64_t round_up(int64_t count, int64_t step) { return blocks_of(count, step) * step; }
 
 // Rows of A in blocks, or panels of B: for every run of near_steps, their steps one after the other.
 struct Laid {
@@ -40,15 +37,12 @@ struct Target {
   Into into;
 };
 
-// A panel that lies packed already, followed by what is wanted next: where a panel is used once, its own next steps, else the panel behind it.
+// A panel that lies packed already, followed by what is wanted next.
 struct PanelThere {
   static constexpr int64_t steps_ahead = 4;
   const bf16* data;
-  bool is_used_once = false;
   const bf16* at(int64_t first_step, int64_t, Ahead&) const { return data + first_step * step_elements; }
-  Ahead behind(int64_t first_step, int64_t steps) const {
-    return {data + (first_step + (is_used_once ? steps_ahead : steps)) * step_elements, steps * step_bytes, steps * step_bytes, 1};
-  }
+  Ahead behind(int64_t first_step, int64_t steps) const { return {data + (first_step + steps) * step_elements, steps * step_bytes, steps * step_bytes, 1}; }
   Ahead front() const { return {data, steps_ahead * step_bytes, steps_ahead * step_bytes, 1}; }
 };
 
@@ -71,16 +65,6 @@ struct PanelMade {
   }
 };
 
-// What a panel's sums will overwrite: another core wrote or read it last, and stores wait for it in line.
-template <typename C>
-void fetch_for_writing(const Target<C>& target, int64_t rows) {
-  constexpr int64_t bytes = panel_width<C> * sizeof(C);
-  for (int64_t row = 0; row < rows; ++row) {
-    char* to = reinterpret_cast<char*>(target.c + row * target.ldc);
-    for (int64_t byte = 0; byte < bytes; byte += line_bytes) _m_prefetchw(to + byte);
-  }
-}
-
 // Rows of A by one panel of B, within a session.
 template <typename Panel, typename C>
 void multiply_panel(const Laid& a, int64_t rows, const Panel& panel, int64_t columns, const Target<C>& target) {
@@ -94,7 +78,6 @@ void multiply_panel(const Laid& a, int64_t rows, const Panel& panel, int64_t col
     for (int64_t block = 0; block < a.blocks; ++block) {
       const int64_t rows_there = std::min(block_rows, rows - block * block_rows);
       float* own = a.steps > near_steps ? sums + block * block_sums : sums;
-      if (last && a.blocks == 1) fetch_for_writing(target, rows_there);
       multiply<Near::b>({a.data + a.offset(block, first, steps), b, steps, rows_there}, first == 0 ? Chain::begin : Chain::go_on, ahead, lines_a_step, own);
       if (last) store(own, {rows_there, columns}, target.into, target.c + block * block_rows * target.ldc, target.ldc);
     }
@@ -153,7 +136,7 @@ class Product {
       for (int64_t panel = first; panel < panels * (run + 1) / runs; ++panel) {
         const int64_t column = panel * panel_width<C>, columns = std::min(panel_width<C>, shape_.n - column);
         const Target<C> part{target.c + column, target.ldc, target.into};
-        if (whole_) multiply_panel(a, rows.size, PanelThere{whole_panel(panel, depth, panels), a.blocks == 1}, columns, part);
+        if (whole_) multiply_panel(a, rows.size, PanelThere{whole_panel(panel, depth, panels)}, columns, part);
         else multiply_panel(a, rows.size, PanelMade{of_b(column, depth), shape_.ldb, columns, depth.size, shape_.b, near}, columns, part);
       }
     });
@@ -313,9 +296,7 @@ class Product {
     return shape_.b == Layout::transposed ? b_ + column * shape_.ldb + depth.begin : b_ + depth.begin * shape_.ldb + column;
   }
 
-  const bf16* whole_panel(int64_t panel, Part depth, int64_t panels) const {
-    return whole_ + depth.begin * panels * panel_columns + panel * steps_of(depth.size) * step_elements;
-  }
+  const bf16* whole_panel(int64_t panel, Part depth, int64_t panels) const { return packed_panel(whole_, panel, panels, depth); }
 
   const GemmShape shape_;
   const bf16* a_;
@@ -326,10 +307,27 @@ class Product {
   int64_t chunk_blocks_ = 0, chunk_elements_ = 0, chunk_stride_ = 0, panels_a_block_ = 0;
 };
 
-template <typename B, typename C>
-Status product_of(const GemmShape& shape, const bf16* a, B b, C* c) {
+template <typename C>
+Status product_of(const GemmShape& shape, const bf16* a, const bf16* b, C* c) {
   Product product(shape, a, b);
   return multiply_deep(product, shape, c);
+}
+
+template <typename C>
+Status product_of(const GemmShape& shape, const bf16* a, Packed b, C* c) {
+  if (shape.m <= block_rows) {
+    FewRows product(shape, a, b.data);
+    return multiply_deep(product, shape, c);
+  }
+  Product product(shape, a, b);
+  return multiply_deep(product, shape, c);
+}
+
+template <typename P>
+Status gated_product(P&& product, const GemmShape& shape, bf16* c) {
+  LIMBECK_TRY(product.prepare());
+  product.add_block({0, shape.m}, {0, shape.k}, Into::overwrite, reinterpret_cast<Gated*>(c), shape.ldc);
+  return fine();
 }
 
 }  // namespace
@@ -340,10 +338,8 @@ Status product(const GemmShape& shape, const bf16* a, Packed b, float* c) { retu
 Status product(const GemmShape& shape, const bf16* a, Packed b, bf16* c) { return product_of(shape, a, b, c); }
 
 Status product(const GemmShape& shape, const bf16* a, PackedGates b, bf16* c) {
-  Product product(shape, a, Packed{b.data});
-  LIMBECK_TRY(product.prepare());
-  product.add_block({0, shape.m}, {0, shape.k}, Into::overwrite, reinterpret_cast<Gated*>(c), shape.ldc);
-  return fine();
+  if (shape.m <= block_rows) return gated_product(FewRows(shape, a, b.data), shape, c);
+  return gated_product(Product(shape, a, Packed{b.data}), shape, c);
 }
 
 int64_t packed_elements(int64_t n, int64_t k) { return round_up(n, panel_columns) * round_up(k, step_values); }

@@ -79,7 +79,7 @@ describe('linearPacked', () => {
     return to;
   };
 
-  it.each([...shapes, ...blockShapes, { N: 32, I: 576, O: 960 }, { N: 700, I: 1030, O: 200 }].filter(({ I, O }) => I * O > 0))('has the bits of linearForward: [$N, $I] by [$O, $I]', ({ N, I, O }) => {
+  it.each([...shapes, ...blockShapes, { N: 16, I: 70, O: 40 }, { N: 17, I: 64, O: 33 }, { N: 31, I: 100, O: 65 }, { N: 32, I: 576, O: 960 }, { N: 700, I: 1030, O: 200 }].filter(({ I, O }) => I * O > 0))('has the bits of linearForward: [$N, $I] by [$O, $I]', ({ N, I, O }) => {
     const [x, weight] = [tensors.bf16([N, I], normals(N * I, 1)), tensors.bf16([O, I], normals(O * I, 2))];
     const copy = packed(weight, O, I);
     expectRepeatable(kernels, () => {
