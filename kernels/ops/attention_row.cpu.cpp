@@ -2,61 +2,48 @@
 //   nearer, its values while the next unit's keys do; the caches are read once and from memory, so this is what their speed depends on.
 #include "ops/attention_row.h"
 
-#include <immintrin.h>
 #include <algorithm>
-#include "core/amx_rows.h"
 #include "core/lanes.h"
 #include "core/pair_lanes.h"
 #include "core/tile_product.h"
-#ifdef __AMX_BF16__
-#include "core/pair_square.h"
-#endif
+#include "ops/attention_row_parts.h"
+#include "ops/attention_row_units.h"
 
 namespace limbeck::cpu {
 
 namespace {
 
-constexpr int64_t pairs_width = 2 * Lanes::width;  // columns in sixteen pairs
-constexpr int64_t values_a_line = 64 / sizeof(bf16);
-constexpr int64_t unit_chunks = key_block / page_positions;
 // Members and groups whose sums, with a row of keys or values, fill the registers. Their loops are unrolled, or the sums would live in memory.
 constexpr int most_groups = Lanes::parts == 1 ? static_cast<int>(unit_chunks) : 1;
 constexpr int most_members = Lanes::parts == 1 ? 6 : 3;
 constexpr int most_pairs = Lanes::parts == 1 ? 2 : 1;
 
-inline void fetch_line(const bf16* chunk, int64_t line) { _mm_prefetch(reinterpret_cast<const char*>(chunk + line * values_a_line), _MM_HINT_T1); }
-
 struct RowScratch {
   float *out, *scores, *largest, *sum;
+  float *wide_q, *rounded, *rest;  // where sums are those of tile units
   TileElement* q;
-  bf16 *v, *weights, *rest;
+  bf16* v;
   int64_t columns;                // K rounded up to whole pairs of lanes, of out and v
   int64_t v_chunks[unit_chunks];  // where they stand in v
   static int64_t columns_of(const HeadLayout& head) { return (head.width + pairs_width - 1) / pairs_width * pairs_width; }
   static int64_t members(const HeadLayout& head) { return round_to_lanes(head.heads); }
   static int64_t floats(const HeadLayout& head) { return head.heads * (columns_of(head) + key_block) + 2 * members(head); }
+  static int64_t unit_floats(const HeadLayout& head) { return head.by_units ? head.heads * head.width + 2 * head.group * key_block : 0; }
   static int64_t bytes(const HeadLayout& head) {
-    return floats(head) * sizeof(float) + head.heads * head.padded * sizeof(TileElement) + key_block * (columns_of(head) + 2 * round_to_lanes(head.group)) * sizeof(bf16);
+    return (floats(head) + unit_floats(head)) * sizeof(float) + head.heads * head.padded * sizeof(TileElement) + key_block * columns_of(head) * sizeof(bf16);
   }
   RowScratch(const HeadLayout& head, char* memory) : columns(columns_of(head)) {
     out = reinterpret_cast<float*>(memory);
     scores = out + head.heads * columns;
     largest = scores + head.heads * key_block;
     sum = largest + members(head);
-    q = reinterpret_cast<TileElement*>(sum + members(head));
+    wide_q = sum + members(head);
+    rounded = wide_q + (head.by_units ? head.heads * head.width : 0);
+    rest = rounded + (head.by_units ? head.group * key_block : 0);
+    q = reinterpret_cast<TileElement*>(wide_q + unit_floats(head));
     v = reinterpret_cast<bf16*>(q + head.heads * head.padded);
-    weights = v + key_block * columns;
-    rest = weights + key_block * round_to_lanes(head.group);
     for (int64_t c = 0; c < unit_chunks; ++c) v_chunks[c] = c * page_positions * columns;
   }
-};
-
-// Of a unit; `ahead` are its values.
-struct Keys {
-  const bf16 *k, *ahead;
-  const int64_t* chunks;  // where they stand in either
-  int64_t pairs;
-  Keys from(int64_t group) const { return {k, ahead, chunks + group, pairs}; }
 };
 
 // scores[members, 16 groups] = q . k
@@ -82,16 +69,6 @@ void weigh_tile(const TileElement* q, int64_t padded, const Keys& keys, float* s
     for (int g = 0; g < groups; ++g) store(scores + m * key_block + g * Lanes::width, sum[m][g]);
   }
 }
-
-// Of a unit; `ahead` are the keys of the next.
-struct Values {
-  const bf16* v;
-  const int64_t* chunks;
-  const bf16* ahead;
-  const int64_t* chunks_ahead;
-  int64_t count, width;  // rows; elements between rows of a chunk
-  int64_t lines;         // of `ahead` a row
-};
 
 // out[members, 32 pairs] += weights . v, pairs apart: sixteen firsts, then sixteen seconds.
 template <int members, int pairs>
@@ -162,55 +139,13 @@ void mix_members(int64_t count, int64_t pairs, const float* weights, const Value
   pick_pairs<members, most_pairs>(pairs, weights, values, padded, out);
 }
 
-#ifdef __AMX_BF16__
-
-// scores[group, 16 groups] = q . k, in rows of key_block.
-void weigh_by_units(const HeadLayout& head, const Keys& keys, int64_t groups, const bf16* q, float* scores) {
-  for (int64_t g = 0; g < groups; ++g) {
-    for (int64_t line = 0; line < keys.pairs; ++line) fetch_line(keys.ahead + keys.chunks[g], line);
-    amx::weigh_columns({q, head.padded, head.width, key_block}, keys.k + keys.chunks[g], scores + g * Lanes::width);
-  }
-}
-
-// Sixteen keys of a chunk side by side with nothing but zeros behind the last: tiles of pairs of keys.
-void pair_keys(const bf16* chunk, int64_t count, int64_t width, bf16* tiles) {
-  for (int64_t j = 0; j < page_positions; j += 2) {
-    const bf16* row = chunk + j * width;
-    for (int64_t d = 0; d < width; d += square_columns) {
-      const __m512i pairs = j < count ? join_rows(row + d, j + 1 < count ? row + width + d : nullptr, square_columns) : _mm512_setzero_si512();
-      _mm512_store_si512(tiles + (d * square_pairs + j / 2 * square_columns) * 2, pairs);
-    }
-  }
-}
-
-// out[group, width] += weights . v
-void mix_by_units(const HeadLayout& head, const Values& values, const RowScratch& t, const float* weights, float* out) {
-  const int64_t padded = round_to_lanes(values.count), steps = (values.count + unit_depth - 1) / unit_depth;
-  for (int64_t member = 0; member < head.group; ++member) {
-    for (int64_t j = 0; j < steps * unit_depth; j += unit_depth) {
-      const float* from = weights + member * key_block + j;
-      split_row(load(from), j + Lanes::width < padded ? load(from + Lanes::width) : splat(0), t.weights + member * key_block + j, t.rest + member * key_block + j);
-    }
-  }
-  const int64_t chunks_a_step = unit_depth / page_positions, step_elements = unit_depth * head.width;
-  for (int64_t chunk = 0; chunk < steps * chunks_a_step; ++chunk) {
-    const int64_t count = std::max<int64_t>(0, values.count - chunk * page_positions);
-    if (count > 0) {
-      for (int64_t line = 0; line < values.lines * page_positions; ++line) fetch_line(values.ahead + values.chunks_ahead[chunk], line);
-    }
-    pair_keys(values.v + values.chunks[chunk], count, head.width, t.v + chunk / chunks_a_step * step_elements + chunk % chunks_a_step * page_positions * square_columns);
-  }
-  amx::mix_values({t.weights, t.rest, steps}, t.v, head.width, out, t.columns);
-}
-
-#endif
-
 class RowForward {
  public:
   RowForward(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, const RowScratch& scratch)
       : head_(head), cache_(cache), io_(io), rows_(rows), t_(scratch) {}
 
   void run() {
+    fetch_keys(unit(rows_.begin, 0, 0));
     for (int64_t row = rows_.begin; row < rows_.end; ++row) {
       begin(row);
       for (int64_t key = 0; key < keys_of(row); key += key_block) {
@@ -229,7 +164,7 @@ class RowForward {
   Unit unit(int64_t row, int64_t key, int64_t head) const {
     Unit made{row, key, head, {}};
     for (int64_t c = 0; c < unit_chunks; ++c) {
-      const int64_t page = std::min(key / page_positions + c, cache_.M - 1);  // behind the last nothing is read
+      const int64_t page = std::min(key / page_positions + c, (keys_of(row) - 1) / page_positions);  // behind the last nothing is read
       made.chunks[c] = cache_.at(io_.slots_N[row], rows_.heads.first + head, page);
     }
     return made;
@@ -243,29 +178,40 @@ class RowForward {
     return unit(std::min(now.row + 1, rows_.end - 1), 0, 0);
   }
 
+  int64_t count_of(const Unit& unit) const { return std::min(key_block, keys_of(unit.row) - unit.key); }
+
+  void fetch_keys(const Unit& unit) const {
+    for (int64_t chunk = 0; chunk * page_positions < count_of(unit); ++chunk) {
+      for (int64_t line = 0; line < page_positions * head_.width / values_a_line; ++line) fetch_line(io_.k_cache + unit.chunks[chunk], line);
+    }
+  }
+
   void begin(int64_t row) {
     const int64_t members = rows_.heads.count * head_.group;
     const bf16* q = io_.qkv_NC + head_.q(rows_.heads.first);
     for (int64_t member = 0; member < members; ++member) head_.copy_rows({q + member * head_.width, head_.columns}, {row, row, row + 1}, 1, t_.q + member * head_.padded);
+    for (int64_t member = 0; head_.by_units && member < members; ++member) head_.widen(q + row * head_.columns + member * head_.width, t_.wide_q + member * head_.width);
     std::fill(t_.out, t_.out + members * t_.columns, 0.0f);
     std::fill(t_.largest, t_.largest + members, unseen);
     std::fill(t_.sum, t_.sum + members, 0.0f);
   }
 
   void attend(const Unit& unit) {
-    const int64_t count = std::min(key_block, keys_of(unit.row) - unit.key);
-    const int64_t first = unit.head * head_.group;
+    const int64_t count = count_of(unit), first = unit.head * head_.group;
     weigh(unit, count, first);
     for (int64_t member = first; member < first + head_.group; ++member) soften(t_.scores + member * key_block, count, member);
-    mix(unit, count, first);
+    mix(unit, after(unit), count, first);
   }
 
   void weigh(const Unit& unit, int64_t count, int64_t first) {
     const Keys keys{io_.k_cache, io_.v_cache, unit.chunks, head_.width / 2};
     const int64_t groups = round_to_lanes(count) / Lanes::width;
-#ifdef __AMX_BF16__
-    if (head_.by_units) return weigh_by_units(head_, keys, groups, t_.q + first * head_.padded, t_.scores + first * key_block);
-#endif
+    if (head_.by_units) {
+      for (int64_t member = 0; member < head_.group; member += most_unit_members) {
+        weigh_members_as_units<most_unit_members>(head_.group - member, groups, t_.wide_q + (first + member) * head_.width, head_.width, keys, t_.scores + (first + member) * key_block);
+      }
+      return;
+    }
     for (int64_t member = 0; member < head_.group; member += most_members) {
       weigh_members<most_members>(head_.group - member, groups, t_.q + (first + member) * head_.padded, head_.padded, keys, t_.scores + (first + member) * key_block);
     }
@@ -295,12 +241,32 @@ class RowForward {
     for (int64_t d = 0; d < t_.columns; d += Lanes::width) store(out + d, load(out + d) * shrink);
   }
 
-  void mix(const Unit& unit, int64_t count, int64_t first) {
-    const Unit next = after(unit);
+  // The group's probabilities as tile units take them.
+  SplitWeights split(int64_t count, int64_t first) {
+    for (int64_t member = 0; member < head_.group; ++member) {
+      for (int64_t key = 0; key < count; key += Lanes::width) {
+        bf16 nearest[Lanes::width];
+        const int64_t at = member * key_block + key;
+        const Lanes weight = load(t_.scores + first * key_block + at);
+        store_bf16(nearest, weight);
+        const Lanes rounded = load_bf16(nearest);
+        store_bf16(nearest, weight - rounded);
+        store(t_.rounded + at, rounded);
+        store(t_.rest + at, load_bf16(nearest));
+      }
+    }
+    return {t_.rounded, t_.rest};
+  }
+
+  void mix(const Unit& unit, const Unit& next, int64_t count, int64_t first) {
     Values values{io_.v_cache, unit.chunks, io_.k_cache, next.chunks, count, head_.width, (head_.width + values_a_line - 1) / values_a_line};
-#ifdef __AMX_BF16__
-    if (head_.by_units) return mix_by_units(head_, values, t_, t_.scores + first * key_block, t_.out + first * t_.columns);
-#endif
+    if (head_.by_units) {
+      const SplitWeights weights = split(count, first);
+      for (int64_t member = 0; member < head_.group; member += most_unit_members) {
+        mix_members_as_units<most_unit_members>(head_.group - member, weights.from(member), values, t_.columns, t_.out + (first + member) * t_.columns);
+      }
+      return;
+    }
     if (head_.width % pairs_width != 0) pad_values(values);
     for (int64_t member = 0; member < head_.group; member += most_members) {
       const float* weights = t_.scores + (first + member) * key_block;
@@ -336,12 +302,7 @@ class RowForward {
         const float* from = t_.out + member * t_.columns + d;
         bf16 pairs[pairs_width];
         const Lanes first = load(from) * inverse, second = load(from + Lanes::width) * inverse;
-        if (head_.by_units) {
-          store_bf16(pairs, first);
-          store_bf16(pairs + Lanes::width, second);
-        } else {
-          store_pairs(pairs, first, second);
-        }
+        store_pairs(pairs, first, second);
         std::copy(pairs, pairs + std::min(pairs_width, head_.width - d), out + member * head_.width + d);
       }
     }
@@ -361,12 +322,6 @@ int64_t attention_row_bytes(const HeadLayout& head) { return RowScratch::bytes(h
 void attend_rows(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, char* scratch) {
   const RowScratch memory(head, scratch);
   RowForward forward(head, cache, io, rows, memory);
-#ifdef __AMX_BF16__
-  if (head.by_units) {
-    const amx::RowSession session(head.group);
-    return forward.run();
-  }
-#endif
   forward.run();
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
-#include "core/amx_rows.h"
 #include "core/build_info.h"
 #include "core/lanes.h"
 #include "core/transpose.h"
@@ -36,7 +35,7 @@ HeadLayout::HeadLayout(const HeadShape& shape)
       columns((shape.Hq + 2 * shape.Hkv) * shape.K),
       outputs(shape.Hq * shape.K),
       scale(1.0f / std::sqrt(static_cast<float>(shape.K))),
-      by_units(has_tile_products() && shape.K % unit_depth == 0 && group <= amx::most_rows) {}
+      by_units(has_tile_products() && shape.K % unit_depth == 0) {}
 
 Status check_heads(const HeadShape& shape) {
   if (shape.Hq >= 1 && shape.Hkv >= 1 && shape.K >= 1 && shape.Hq % shape.Hkv == 0) return fine();

@@ -39,7 +39,7 @@ struct HeadLayout {
   int64_t columns;  // C, of a fused row
   int64_t outputs;  // Hq K, of an output row
   float scale;      // 1 / sqrt(K)
-  bool by_units;    // products take tile units: the CPU has them, and whole steps of them fill the width and a group its rows
+  bool by_units;    // products take tile units: the CPU has them, and whole steps of them fill the width
   int64_t q(int64_t kv_head) const { return kv_head * group * width; }  // the group's first query head, in a fused row and in an output row
   int64_t k(int64_t kv_head) const { return (heads + kv_head) * width; }
   int64_t v(int64_t kv_head) const { return (heads + kv_heads + kv_head) * width; }
