@@ -124,9 +124,9 @@ class SampleRun {
     const keys_B = new Int32Array(2 * running.length);
     const counters_B = new Int32Array(4 * running.length);
     for (const [row, { index, ids }] of running.entries()) {
-      const words = drawWords({ ...this.request.key, sample: this.request.prompts[index].sample, position: ids.length });
-      keys_B.set(words.key, 2 * row);
-      counters_B.set(words.counter, 4 * row);
+      const { key, counter } = drawWords({ ...this.request.key, sample: this.request.prompts[index].sample, position: ids.length });
+      for (let word = 0; word < key.length; word++) keys_B[key.length * row + word] = key[word];
+      for (let word = 0; word < counter.length; word++) counters_B[counter.length * row + word] = counter[word];
     }
     return { keys_B, counters_B };
   }
