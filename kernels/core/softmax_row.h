@@ -11,7 +11,8 @@ struct RowBest {
   int64_t id;  // the smallest among equals
 };
 
-RowBest row_best(const float* row, int64_t count);  // count >= 1
+float row_largest(const float* row, int64_t count);  // count >= 1
+RowBest row_best(const float* row, int64_t count);   // the same, and where
 
 constexpr float masked_logit = std::numeric_limits<float>::lowest();  // contributes nothing to any sum
 
@@ -20,7 +21,9 @@ struct ExpSums {
   double weighted;  // sum of e (x - largest)
 };
 
-// to = exp(from - largest); `to` may be `from`.
-ExpSums exponentiate_row(const float* from, int64_t count, float largest, float* to);
+constexpr int64_t row_block = 1024;  // terms that are added in float32
+
+// to = exp(from - largest); `to` may be `from`. The blocks' sums of e go to `block_sums`, [ceil(count / row_block)], unless that is null.
+ExpSums exponentiate_row(const float* from, int64_t count, float largest, float* to, float* block_sums = nullptr);
 
 }  // namespace limbeck

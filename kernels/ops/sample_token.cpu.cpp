@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include "core/lanes.h"
 #include "core/parallel.h"
@@ -26,8 +27,6 @@ Status check_settings(const SampleShape& shape, const SampleInputs& in) {
   return fine();
 }
 
-constexpr int64_t block = 1024;
-
 float float_of_bits(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
@@ -40,18 +39,20 @@ float bounded_inverse(float temperature) { return std::min(1.0f / temperature, 1
 // The weights of one row, and the operations that thin them out and draw.
 class Weights {
  public:
-  Weights(const float* logits_V, int64_t V, float* weights_V) : logits_V_(logits_V), V_(V), weights_V_(weights_V), best_(row_best(logits_V, V)) {}
+  // `scratch` holds weights_bytes.
+  Weights(const float* logits_V, int64_t V, float* scratch)
+      : logits_V_(logits_V), V_(V), weights_V_(scratch), block_sums_(scratch + round_to_lanes(V)), largest_(row_largest(logits_V, V)) {}
 
-  int64_t best() const { return best_.id; }
+  int64_t best() const { return row_best(logits_V_, V_).id; }
 
-  double log_sum_exp() { return std::log(exponentiate_row(logits_V_, V_, best_.value, weights_V_).sum) + best_.value; }
+  double log_sum_exp() { return std::log(exponentiate_row(logits_V_, V_, largest_, weights_V_, block_sums_).sum) + largest_; }
 
   // At temperature 1 the weights are those of log_sum_exp.
   void temper(float temperature) {
     if (temperature == 1) return;
     const float inverse = bounded_inverse(temperature);
-    for (int64_t j = 0; j < V_; ++j) weights_V_[j] = (logits_V_[j] - best_.value) * inverse;
-    exponentiate_row(weights_V_, V_, 0, weights_V_);
+    for (int64_t j = 0; j < V_; ++j) weights_V_[j] = (logits_V_[j] - largest_) * inverse;
+    exponentiate_row(weights_V_, V_, 0, weights_V_, block_sums_);
   }
 
   void keep_top_p(float top_p) {
@@ -63,41 +64,42 @@ class Weights {
       if (weights_V_[j] == edge) kept += edge;
       if (!is_kept) weights_V_[j] = 0;
     }
+    for (int64_t begin = 0; begin < V_; begin += row_block) block_sums_[begin / row_block] = block_sum(begin, 0);
   }
 
   // Finds the block in which the running weight passes the target, then the id in it. The block's terms, added one by one in float64, may fall a
   // rounding short of its float32 sum; the last id with weight is drawn then.
   int32_t draw(double uniform) const {
-    const double target = uniform * total(0);
+    const double target = uniform * std::accumulate(block_sums_, block_sums_ + (V_ + row_block - 1) / row_block, 0.0);
     double running = 0;
     int64_t begin = 0;
-    while (begin + block < V_) {
-      const double after = running + block_sum(begin, 0);
+    while (begin + row_block < V_) {
+      const double after = running + block_sums_[begin / row_block];
       if (after > target) break;
       running = after;
-      begin += block;
+      begin += row_block;
     }
-    int64_t last = best_.id;
-    for (int64_t j = begin; j < std::min(begin + block, V_); ++j) {
+    int64_t last = -1;
+    for (int64_t j = begin; j < std::min(begin + row_block, V_); ++j) {
       running += weights_V_[j];
       if (weights_V_[j] > 0) last = j;
       if (running > target) break;
     }
-    return static_cast<int32_t>(last);
+    return static_cast<int32_t>(last >= 0 ? last : best());
   }
 
  private:
   // Sums of float32 lanes within a block, of float64 between blocks, over the weights that are at least `least`. Adding a weight never lowers such a
   // sum, which the search below needs.
-  double block_sum(int64_t begin, float least) const {
+  float block_sum(int64_t begin, float least) const {
     Lanes sum = splat(0);
-    for_lanes(std::min(block, V_ - begin), [&](int64_t j, int64_t count) { sum = sum + zero_below(load_first(weights_V_ + begin + j, count), least); });
+    for_lanes(std::min(row_block, V_ - begin), [&](int64_t j, int64_t count) { sum = sum + zero_below(load_first(weights_V_ + begin + j, count), least); });
     return reduce_add(sum);
   }
 
   double total(float least) const {
     double sum = 0;
-    for (int64_t begin = 0; begin < V_; begin += block) sum += block_sum(begin, least);
+    for (int64_t begin = 0; begin < V_; begin += row_block) sum += block_sum(begin, least);
     return sum;
   }
 
@@ -115,7 +117,8 @@ class Weights {
   const float* logits_V_;
   const int64_t V_;
   float* weights_V_;
-  const RowBest best_;
+  float* block_sums_;  // of the weights
+  const float largest_;
 };
 
 struct Cut {
@@ -157,13 +160,13 @@ double uniform_of(const SampleInputs& in, int64_t b) {
   return philox_uniform({word(key[0]), word(key[1])}, {word(counter[0]), word(counter[1]), word(counter[2]), word(counter[3])});
 }
 
-// Scratch of one thread: weights, then the ranking that top k needs.
+// Scratch of one thread: weights and their blocks' sums, then the ranking that top k needs.
 struct ScratchPlan {
   int64_t weights_bytes, bytes;
   ScratchPlan(const SampleShape& shape, const SampleInputs& in) {
     int64_t most = 0;
     for (int64_t b = 0; b < shape.B; ++b) most = std::max(most, std::min<int64_t>(in.top_k_B[b], shape.V));
-    weights_bytes = round_to_lanes(shape.V) * sizeof(float);
+    weights_bytes = (round_to_lanes(shape.V) + round_to_lanes((shape.V + row_block - 1) / row_block)) * sizeof(float);
     bytes = weights_bytes + round_to_lanes(most) * sizeof(Scored);
   }
 };
@@ -180,7 +183,7 @@ Status sample_token(const SampleShape& shape, const SampleInputs& in, const Samp
     const float* logits_V = in.logits_BV + b * shape.V;
     Weights weights(logits_V, shape.V, reinterpret_cast<float*>(own));
     const double lse = weights.log_sum_exp();
-    int64_t id = weights.best();
+    int64_t id = -1;
     const int64_t k = in.top_k_B[b];
     if (in.temperature_B[b] > 0 && k > 0 && k < shape.V) {
       Scored* ranked_K = reinterpret_cast<Scored*>(own + plan.weights_bytes);
@@ -190,6 +193,8 @@ Status sample_token(const SampleShape& shape, const SampleInputs& in, const Samp
       weights.temper(in.temperature_B[b]);
       if (in.top_p_B[b] < 1) weights.keep_top_p(in.top_p_B[b]);
       id = weights.draw(uniform_of(in, b));
+    } else {
+      id = weights.best();
     }
     out.ids_B[b] = static_cast<int32_t>(id);
     out.log_probs_B[b] = static_cast<float>(logits_V[id] - lse);
