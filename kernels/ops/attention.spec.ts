@@ -146,6 +146,7 @@ describe('decode over the cache', () => {
     ['three heads a kv head, width 64', { ...plain, heads: 9, kvHeads: 3, width: 64 }],
     ['two heads a kv head, width 128', { ...plain, heads: 4, kvHeads: 2, width: 128 }],
     ['seven heads a kv head, width 32', { ...plain, heads: 7, kvHeads: 1, width: 32 }],
+    ['more heads a kv head than a tile has rows', { ...plain, heads: 17, kvHeads: 1, width: 32 }],
     ['heads that end between blocks', plain],
     ['a narrow head', { ...plain, heads: 2, kvHeads: 2, width: 2 }],
   ])('has the bits of the packed forward at every position: %s', (_, sizes) => {
