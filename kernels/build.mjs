@@ -15,7 +15,7 @@ const remedy = 'install the packages g++ and libdnnl-dev, or run `npm run setup`
 
 const kernelDirs = ['core', 'ops', 'binding'];
 const avx2 = ['-mavx2', '-mfma', '-mf16c'];
-const avx512 = [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512bf16', '-mamx-tile', '-mamx-bf16', '-mprfchw', '-mprefer-vector-width=512'];
+const avx512 = [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512bf16', '-mamx-tile', '-mamx-bf16', '-mprefer-vector-width=512'];
 
 const instructionModel = join(dirname(ownDir), 'test', 'support', 'kernels', 'instruction-model.h');
 
@@ -24,7 +24,7 @@ const libraries = {
   avx512: { file: 'limbeck_kernels_avx512.node', flags: avx512, sourceDirs: kernelDirs, linked: [] },
   avx2: { file: 'limbeck_kernels_avx2.node', flags: avx2, sourceDirs: kernelDirs, linked: [] },
   bench: { file: 'limbeck_bench.node', flags: avx2, sourceDirs: ['bench'], linked: ['-ldnnl'] },
-  model: { file: 'limbeck_kernels_model.node', flags: [...avx2, '-mprfchw', '-O2', '-include', instructionModel], sourceDirs: kernelDirs, linked: [] },
+  model: { file: 'limbeck_kernels_model.node', flags: [...avx2, '-O2', '-include', instructionModel], sourceDirs: kernelDirs, linked: [] },
 };
 const product = ['avx512', 'avx2', 'bench'];
 
