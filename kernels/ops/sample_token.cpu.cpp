@@ -68,7 +68,7 @@ class Weights {
   }
 
   // Finds the block in which the running weight passes the target, then the id in it. The block's terms, added one by one in float64, may fall a
-  // rounding short of its float32 sum; the last id with weight is drawn then.
+  // rounding short of its float32 sum; the last id with weight is drawn then, and where none has any, for logits are no numbers, the best.
   int32_t draw(double uniform) const {
     const double target = uniform * std::accumulate(block_sums_, block_sums_ + (V_ + row_block - 1) / row_block, 0.0);
     double running = 0;

@@ -118,6 +118,11 @@ describe('sample_token', () => {
     expectRepeatable(kernels, () => sample(rows).bits, { across: 'threads' });
   });
 
+  it('draws an id of the vocabulary, with no log-prob, from logits that are no numbers', () => {
+    const { ids, logProbs } = sample([{ ...PLAIN, logits: new Array<number>(2000).fill(NaN) }]);
+    expect([ids, ...logProbs]).toEqual([[0], NaN]);
+  });
+
   it('does nothing for no rows', () => expect(sample([]).ids).toEqual([]));
 
   it.each([
