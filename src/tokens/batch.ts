@@ -49,7 +49,7 @@ export function checkBatch(batch: PackedBatch, vocabSize: number): void {
     if (cu[s] <= cu[s - 1]) throw new BatchInvalid(`cuSeqlens_S1[${s}] is ${cu[s]}; each sequence needs at least one token`);
     isLast[cu[s] - 1] = 1;
   }
-  for (let n = 0; n < total; n++) checkId(batch.tokens_N[n], vocabSize, `tokens_N[${n}]`);
+  checkIds(batch.tokens_N, vocabSize, 'tokens_N');
   if (weights_R.length !== rows_R.length || labels_R.length !== rows_R.length) {
     throw new BatchInvalid(`rows_R, weights_R and labels_R must have one length; they have ${rows_R.length}, ${weights_R.length}, ${labels_R.length}`);
   }
@@ -58,8 +58,8 @@ export function checkBatch(batch: PackedBatch, vocabSize: number): void {
     if (row < 0 || row >= total || (r > 0 && row <= rows_R[r - 1])) throw new BatchInvalid(`rows_R[${r}] is ${row}; rows must ascend within [0, ${total})`);
     if (isLast[row]) throw new BatchInvalid(`rows_R[${r}] is the last row of its sequence, which predicts nothing`);
     if (!(weights_R[r] > 0 && weights_R[r] < Infinity)) throw new BatchInvalid(`weights_R[${r}] is ${weights_R[r]}; it must be finite and > 0`);
-    checkId(labels_R[r], vocabSize, `labels_R[${r}]`);
   }
+  checkIds(labels_R, vocabSize, 'labels_R');
   if (targets) checkTargets(targets, rows_R.length, vocabSize);
 }
 
@@ -73,12 +73,14 @@ function checkTargets(targets: PackedTargets, rows: number, vocabSize: number): 
     if (offsets_R1[r + 1] <= offsets_R1[r]) throw new BatchInvalid(`target row ${r} has an empty support`);
     if (!(tail_R[r] > 0 && tail_R[r] < 1)) throw new BatchInvalid(`tail_R[${r}] is ${tail_R[r]}; it must lie inside (0, 1)`);
   }
-  for (let e = 0; e < ids_E.length; e++) {
-    checkId(ids_E[e], vocabSize, `ids_E[${e}]`);
+  checkIds(ids_E, vocabSize, 'ids_E');
+  for (let e = 0; e < logProbs_E.length; e++) {
     if (!(logProbs_E[e] <= 1e-4)) throw new BatchInvalid(`logProbs_E[${e}] is ${logProbs_E[e]}; a log-probability is at most 0`);
   }
 }
 
-function checkId(id: number, vocabSize: number, where: string): void {
-  if (id < 0 || id >= vocabSize) throw new BatchInvalid(`${where} is ${id}; ids of this model lie in [0, ${vocabSize})`);
+function checkIds(ids: Int32Array, vocabSize: number, name: string): void {
+  for (let i = 0; i < ids.length; i++) {
+    if (ids[i] < 0 || ids[i] >= vocabSize) throw new BatchInvalid(`${name}[${i}] is ${ids[i]}; ids of this model lie in [0, ${vocabSize})`);
+  }
 }
