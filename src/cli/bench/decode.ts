@@ -5,7 +5,7 @@ import { figure, type Figure } from './figure.js';
 import { readRate } from './limits.js';
 import { median } from './median.js';
 import { clockNativeCalls } from './native-time.js';
-import { decodeSeconds } from './roofline.js';
+import { decodeSeconds, type MachineRates } from './roofline.js';
 import type { ShapeName } from './shapes.js';
 import { withEngine } from './train-step.js';
 
@@ -28,11 +28,12 @@ async function measureDecode(setting: Setting, { batch, contexts, name, model }:
   const ends: number[] = [];
   const native = clockNativeCalls(kernels, { sampleToken: ends });
   const runs: Run[] = [];
-  const readRates: number[] = [];
+  const limits: MachineRates[] = [];
+  const measureLimits = () => void limits.push({ readRate: readRate(setting), productRate: probes.registerPeak() });
   await withEngine(setting, async (engine) => {
     await completions(engine, asked); // unmeasured
     for (let round = 0; round < Math.min(setting.rounds, MOST_ROUNDS); round++) {
-      readRates.push(readRate(setting));
+      measureLimits();
       ends.length = 0;
       native.reset();
       const begin = performance.now();
@@ -40,7 +41,8 @@ async function measureDecode(setting: Setting, { batch, contexts, name, model }:
       runs.push({ ends: [...ends], wall: (performance.now() - begin) / 1000, inside: native.seconds() });
     }
   });
-  const rates = { productRate: probes.registerPeak(), readRate: median([...readRates, readRate(setting)]) };
+  measureLimits();
+  const rates = { readRate: median(limits.map((rates) => rates.readRate)), productRate: median(limits.map((rates) => rates.productRate)) };
   const goal = name.startsWith('gate') ? { goal: { atLeast: 0.5 } } : {};
   const steps = asked.sampling.maxTokens;
   return [
