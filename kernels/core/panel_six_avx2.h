@@ -1,6 +1,6 @@
 // panel_six_avx2.h -- the innermost loop of panel_tile.h where the CPU has AVX2: a tile of six rows by a few pairs of a panel's rows, in one block of assembly. All 16
 //   registers are in use, and what compilers make of intrinsics copies sums between them and spills some, for half of the speed. A core that is shared with a
-//   neighbour's work waits for instructions rather than for products, so there are few besides products: 24 of 42 to 44 a pair of k.
+//   neighbour's work waits for instructions rather than for products, so there are few besides products: 24 of 43 a pair of k, 45 with memory fetched.
 #pragma once
 
 #ifndef __AVX512BF16__

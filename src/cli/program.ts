@@ -1,33 +1,34 @@
 import { Command } from 'commander';
-import { addBenchCommand } from './bench/bench.js';
-import { addPeersCommand } from './bench/peers/peers.js';
-import { addDemoCommand } from './demo/demo.js';
-import { addDistillCommand } from './distill.js';
-import { addFileCommands } from './files.js';
-import { addGcCommand } from './gc.js';
-import { addJobCommands } from './jobs.js';
-import { addKeyCommands } from './keys.js';
-import { addMigrateCommand } from './migrate.js';
-import { addModelCommands } from './models.js';
-import { addStudyCommands } from './study/study.js';
-import { addTeacherCommands } from './teacher.js';
-import { addUpCommand } from './up.js';
 
-/** The whole command line; its actions throw `AppError`s and leave exit statuses to the caller. */
-export function buildProgram(): Command {
+type AddCommands = (program: Command) => void;
+
+/** By the first word of a command line, what adds it to a program. Each is loaded for itself: together they take as long as a command that only asks a service. */
+const COMMANDS: Readonly<Record<string, () => Promise<AddCommands>>> = {
+  demo: async () => (await import('./demo/demo.js')).addDemoCommand,
+  distill: async () => (await import('./distill.js')).addDistillCommand,
+  up: async () => (await import('./up.js')).addUpCommand,
+  migrate: async () => (await import('./migrate.js')).addMigrateCommand,
+  keys: async () => (await import('./keys.js')).addKeyCommands,
+  gc: async () => (await import('./gc.js')).addGcCommand,
+  teacher: async () => (await import('./teacher.js')).addTeacherCommands,
+  models: async () => (await import('./models.js')).addModelCommands,
+  files: async () => (await import('./files.js')).addFileCommands,
+  submit: addsJobs,
+  watch: addsJobs,
+  jobs: addsJobs,
+  bench: async () => (await import('./bench/bench.js')).addBenchCommand,
+  'bench-peers': async () => (await import('./bench/peers/peers.js')).addPeersCommand,
+  study: async () => (await import('./study/study.js')).addStudyCommands,
+};
+
+async function addsJobs(): Promise<AddCommands> {
+  return (await import('./jobs.js')).addJobCommands;
+}
+
+/** The command line that begins with this word, whole if no command does, as when help is asked for; its actions throw `AppError`s and leave exit statuses to the caller. */
+export async function buildProgram(firstWord?: string): Promise<Command> {
   const program = new Command('limbeck').description('distils a strong language model behind a teacher server into a small student').showHelpAfterError();
-  addDemoCommand(program);
-  addDistillCommand(program);
-  addUpCommand(program);
-  addMigrateCommand(program);
-  addKeyCommands(program);
-  addGcCommand(program);
-  addTeacherCommands(program);
-  addModelCommands(program);
-  addFileCommands(program);
-  addJobCommands(program);
-  addBenchCommand(program);
-  addPeersCommand(program);
-  addStudyCommands(program);
+  const named = firstWord !== undefined && Object.hasOwn(COMMANDS, firstWord) ? [COMMANDS[firstWord]] : Object.values(COMMANDS);
+  for (const add of await Promise.all([...new Set(named)].map((load) => load()))) add(program);
   return program;
 }

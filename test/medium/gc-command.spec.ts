@@ -40,7 +40,7 @@ async function gc(...args: string[]): Promise<string[]> {
 async function output(...args: string[]): Promise<string> {
   const lines: string[] = [];
   const write = vi.spyOn(process.stdout, 'write').mockImplementation((text) => lines.push(String(text)) > 0);
-  await buildProgram().parseAsync(['gc', ...args], { from: 'user' }).finally(() => write.mockRestore());
+  await (await buildProgram('gc')).parseAsync(['gc', ...args], { from: 'user' }).finally(() => write.mockRestore());
   return lines.join('');
 }
 

@@ -37,7 +37,7 @@ const end = (id: string): Promise<unknown> => api.database.transaction((tx) => f
 async function limbeck(...words: string[]): Promise<string> {
   const written = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
   try {
-    await buildProgram().parseAsync([...words, '--api', api.url, '--key', key], { from: 'user' });
+    await (await buildProgram(words[0])).parseAsync([...words, '--api', api.url, '--key', key], { from: 'user' });
     return written.mock.calls.map(([text]) => String(text)).join('');
   } finally {
     written.mockRestore();

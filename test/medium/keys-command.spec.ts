@@ -31,7 +31,7 @@ afterEach(() => {
 async function run(...args: string[]): Promise<string> {
   const lines: string[] = [];
   const write = vi.spyOn(process.stdout, 'write').mockImplementation((text) => lines.push(String(text)) > 0);
-  await buildProgram().parseAsync(['keys', ...args], { from: 'user' }).finally(() => write.mockRestore());
+  await (await buildProgram('keys')).parseAsync(['keys', ...args], { from: 'user' }).finally(() => write.mockRestore());
   return lines.join('');
 }
 
