@@ -13,6 +13,7 @@ namespace limbeck {
 
 constexpr int64_t pair_row = 2 * panel_columns;  // bf16 of a panel's row of pairs
 constexpr uint32_t upper_half = 0xffff0000u;
+static_assert(tile_rows == 6 && panel_columns == 16, "the offsets below are of tiles of six rows and panels of 16 columns");
 
 // A few pairs of the rows of a tile and of a panel.
 struct Slab {

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 
 type AddCommands = (program: Command) => void;
 
-/** By the first word of a command line, what adds it to a program. Each is loaded for itself: together they take as long as a command that only asks a service. */
+/** By the first word of a command line, what adds it to a program. Each is loaded for itself: all together take some two seconds of a core. */
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommands>>> = {
   demo: async () => (await import('./demo/demo.js')).addDemoCommand,
   distill: async () => (await import('./distill.js')).addDistillCommand,

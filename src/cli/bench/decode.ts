@@ -42,7 +42,7 @@ async function measureDecode(setting: Setting, { batch, contexts, name, model }:
     }
   });
   measureLimits();
-  const rates = { readRate: median(limits.map((rates) => rates.readRate)), productRate: median(limits.map((rates) => rates.productRate)) };
+  const rates = { readRate: median(limits.map((limit) => limit.readRate)), productRate: median(limits.map((limit) => limit.productRate)) };
   const goal = name.startsWith('gate') ? { goal: { atLeast: 0.5 } } : {};
   const steps = asked.sampling.maxTokens;
   return [
