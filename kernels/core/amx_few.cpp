@@ -12,39 +12,52 @@ namespace limbeck::amx {
 
 namespace {
 
-constexpr int64_t tasks_a_thread = 4;
+constexpr int64_t tasks_a_thread = 4;  // at least, where there are so many panels
+constexpr int64_t panels_a_task = 8;   // some, of many panels: a thread that is held up would have the others wait
 constexpr int64_t row_bytes = 64;  // of every tile
 constexpr int64_t tile_elements = step_elements / 2;
 constexpr int64_t tile_sums = tile_rows * tile_columns;
 constexpr int64_t step_lines = step_elements * sizeof(bf16) / line_bytes;
-constexpr int64_t lines_ahead = 4 * step_lines;
+constexpr int64_t streams = 4;  // of a panel, side by side
+constexpr int64_t step_turns = step_lines / streams;
 constexpr int64_t stored_rows = 8;  // at a time, between lines that are fetched
 
-// Lines of every step that are left to be fetched while a panel's sums are stored: gating takes a while, during which memory would do nothing.
+// Turns of every step that are left to be fetched while a panel's sums are stored: gating takes a while, during which memory would do nothing.
 template <typename C>
-constexpr int64_t lines_left = 0;
+constexpr int64_t turns_left = 1;
 template <>
-constexpr int64_t lines_left<Gated> = 4;
+constexpr int64_t turns_left<Gated> = 2;
 
-// A panel's lines, asked for ahead of what multiplies them. A few at a time: a core can wait for some sixteen, and tiles' loads stand in line behind them.
-class Stream {
+// A panel that comes nearer while another is multiplied, a line of each of its quarters in turn: the CPU's own prefetchers run ahead in every one, and four of
+// them keep more lines on their way than one. A few lines at a time: a core can wait for some sixteen, and tiles' loads stand in line behind them.
+class PanelAhead {
  public:
-  explicit Stream(const bf16* from) : next_(reinterpret_cast<const char*>(from)) {}
+  PanelAhead(const bf16* panel, int64_t steps) : line_(reinterpret_cast<const char*>(panel)), quarter_(steps * step_turns * line_bytes), advance_(line_bytes) {}
 
-  template <int64_t lines>
+  // Nothing: one line that is near, again and again.
+  explicit PanelAhead(const bf16* near) : line_(reinterpret_cast<const char*>(near)), quarter_(0), advance_(0) {}
+
+  template <int64_t turns>
   void fetch() {
-#pragma GCC unroll 16
-    for (int64_t line = 0; line < lines; ++line) _mm_prefetch(next_ + line * line_bytes, _MM_HINT_T1);
-    next_ += lines * line_bytes;
+#pragma GCC unroll 8
+    for (int64_t turn = 0; turn < turns; ++turn) {
+#pragma GCC unroll 4
+      for (int64_t stream = 0; stream < streams; ++stream) _mm_prefetch(line_ + stream * quarter_, _MM_HINT_T1);
+      line_ += advance_;
+    }
   }
 
-  void fetch(int64_t lines) {
-    for (int64_t line = 0; line < lines; ++line) fetch<1>();
+  void fetch(int64_t turns) {
+    for (int64_t turn = 0; turn < turns; ++turn) fetch<1>();
   }
 
  private:
-  const char* next_;
+  const char* line_;
+  const int64_t quarter_, advance_;
 };
+
+// The panel that this thread asked for last: it need not be asked for again when a task begins with it.
+thread_local const bf16* asked_for;
 
 // This thread's tiles for so many rows, as long as it lives: 0 and 1 sums of the first sixteen, 2 and 3 of the others; 4 and 5 rows of A, 6 and 7 columns of B.
 class RowTiles {
@@ -66,10 +79,13 @@ struct Rows {
   int64_t stride;  // elements
 };
 
+// How many of a step's turns come before one of its eight instructions.
+template <int64_t turns, int64_t place>
+constexpr int64_t turns_before = turns * (place + 1) / 8 - turns * place / 8;
+
 // B goes past the first-level cache, in which A's rows stay.
-template <bool both_row_tiles, int64_t lines>
-void multiply_panel(const Rows& a, const bf16* b, int64_t steps, Stream& stream, float* sums) {
-  constexpr int64_t eighth = lines / 8, rest = lines - 7 * eighth;
+template <bool both_row_tiles, int64_t turns>
+void multiply_panel(const Rows& a, const bf16* b, int64_t steps, PanelAhead& ahead, float* sums) {
   const int64_t a_bytes = a.stride * static_cast<int64_t>(sizeof(bf16));
   finish_writes(a.first);
   _tile_zero(0);
@@ -81,25 +97,25 @@ void multiply_panel(const Rows& a, const bf16* b, int64_t steps, Stream& stream,
   const bf16* low = a.first;
   const bf16* high = a.first + tile_rows * a.stride;
   for (int64_t step = 0; step < steps; ++step, low += step_values, high += step_values, b += step_elements) {
-    stream.fetch<eighth>();
+    ahead.fetch<turns_before<turns, 0>>();
     _tile_stream_loadd(6, b, row_bytes);
-    stream.fetch<eighth>();
+    ahead.fetch<turns_before<turns, 1>>();
     _tile_loadd(4, low, a_bytes);
-    stream.fetch<eighth>();
+    ahead.fetch<turns_before<turns, 2>>();
     _tile_dpbf16ps(0, 4, 6);
-    stream.fetch<eighth>();
+    ahead.fetch<turns_before<turns, 3>>();
     _tile_stream_loadd(7, b + tile_elements, row_bytes);
-    stream.fetch<eighth>();
+    ahead.fetch<turns_before<turns, 4>>();
     _tile_dpbf16ps(1, 4, 7);
-    stream.fetch<eighth>();
+    ahead.fetch<turns_before<turns, 5>>();
     if constexpr (both_row_tiles) {
       _tile_loadd(5, high, a_bytes);
-      stream.fetch<eighth>();
+      ahead.fetch<turns_before<turns, 6>>();
       _tile_dpbf16ps(2, 5, 6);
-      stream.fetch<rest>();
+      ahead.fetch<turns_before<turns, 7>>();
       _tile_dpbf16ps(3, 5, 7);
     } else {
-      stream.fetch<eighth + rest>();
+      ahead.fetch<turns_before<turns, 6> + turns_before<turns, 7>>();
     }
   }
   _tile_stored(0, sums, row_bytes);
@@ -133,22 +149,24 @@ Status FewRows::prepare() {
 
 template <typename C>
 void FewRows::add_block(Part rows, Part depth, Into into, C* c, int64_t ldc) const {
-  constexpr int64_t width = panel_width<C>;
-  const int64_t panels = blocks_of(shape_.n, width), runs = std::min(panels, tasks_a_thread * thread_count()), steps = steps_of(depth.size);
+  constexpr int64_t width = panel_width<C>, turns = step_turns - turns_left<C>;
+  const int64_t panels = blocks_of(shape_.n, width), steps = steps_of(depth.size);
+  const int64_t tasks = std::max(std::min(panels, tasks_a_thread * thread_count()), panels / panels_a_task);
   const Rows a{a_ + rows.begin * lda_ + depth.begin, lda_};
-  parallel_for(runs, [&](int64_t run) {
+  parallel_for(tasks, [&](int64_t task) {
     alignas(64) float sums[block_sums];
-    const int64_t first = panels * run / runs;
-    Stream stream(packed_panel(packed_, first, panels, depth));
-    stream.fetch(lines_ahead);
+    const int64_t first = panels * task / tasks, end = panels * (task + 1) / tasks;
+    const bf16* b = packed_panel(packed_, first, panels, depth);
+    if (b != asked_for) PanelAhead(b, steps).fetch(steps * step_turns);
     const RowTiles tiles(rows.size);
-    for (int64_t panel = first; panel < panels * (run + 1) / runs; ++panel) {
-      const bf16* b = packed_panel(packed_, panel, panels, depth);
-      if (rows.size > tile_rows) multiply_panel<true, step_lines - lines_left<C>>(a, b, steps, stream, sums);
-      else multiply_panel<false, step_lines - lines_left<C>>(a, b, steps, stream, sums);
+    for (int64_t panel = first; panel < end; ++panel, b += steps * step_elements) {
+      asked_for = panel + 1 == end && ends_share(task, tasks) ? nullptr : b + steps * step_elements;
+      PanelAhead ahead = asked_for ? PanelAhead(asked_for, steps) : PanelAhead(b);
+      if (rows.size > tile_rows) multiply_panel<true, turns>(a, b, steps, ahead, sums);
+      else multiply_panel<false, turns>(a, b, steps, ahead, sums);
       C* to = c + panel * width;
       for (int64_t row = 0; row < rows.size; row += stored_rows) {
-        stream.fetch(lines_left<C> * steps * stored_rows / round_up(rows.size, stored_rows));
+        ahead.fetch(turns_left<C> * steps * stored_rows / round_up(rows.size, stored_rows));
         store(sums_of(sums, row), {std::min(stored_rows, rows.size - row), std::min(width, shape_.n - panel * width)}, into, to + row * ldc, ldc);
       }
     }

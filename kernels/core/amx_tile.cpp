@@ -66,13 +66,6 @@ inline void store_sums(float* sums) {
 
 inline const float* sums_of_row(const float* sums, int64_t row) { return sums + row / tile_rows * 2 * tile_sums + row % tile_rows * tile_columns; }
 
-// The nearest bf16.
-inline Lanes as_bf16(Lanes value) {
-  Lanes rounded;
-  rounded.part[0] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(value.part[0])), 16));
-  return rounded;
-}
-
 inline __mmask16 first_of(int64_t count) { return count <= 0 ? 0 : static_cast<__mmask16>(0xffffu >> (tile_columns - std::min(count, tile_columns))); }
 
 // Tiles of C a step: up to two by two.

@@ -223,6 +223,18 @@ inline void store_bf16(bf16* to, Lanes value) {
 #endif
 }
 
+// The nearest bf16, as store_bf16 rounds.
+inline Lanes as_bf16(Lanes value) {
+#ifdef __AVX512BF16__
+  value.part[0] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(value.part[0])), 16));
+  return value;
+#else
+  bf16 nearest[Lanes::width];
+  store_bf16(nearest, value);
+  return load_bf16(nearest);
+#endif
+}
+
 // Sixteen lanes of float32 or bf16, by the pointer's type.
 inline Lanes load_lanes(const float* from) { return load(from); }
 inline Lanes load_lanes(const bf16* from) { return load_bf16(from); }

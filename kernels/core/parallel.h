@@ -41,6 +41,18 @@ class alignas(64) IndexQueue {
   int64_t end_;
 };
 
+// Thread number `thread` begins with the indices from here to where the next one begins.
+inline int64_t share_begin(int64_t count, int thread, int threads) { return count * thread / threads; }
+
+// Whether another thread begins with the next index, or there is none.
+inline bool ends_share(int64_t index, int64_t count) {
+  const int threads = thread_count();
+  for (int thread = 1; thread <= threads; ++thread) {
+    if (share_begin(count, thread, threads) == index + 1) return true;
+  }
+  return false;
+}
+
 // Calls body(index) once for every index in [0, count), each on one thread. Bodies must write disjoint memory; sums across indices belong in a
 // buffer of one slot an index, added afterwards in index order. A thread begins with its own share of the indices, the same in every call, so that it finds in
 // its caches what it left there a call before; then it helps the others, which cannot change results.
@@ -55,7 +67,7 @@ void parallel_for(int64_t count, const Body& body) {
     return;
   }
   IndexQueue queues[most_threads];
-  for (int thread = 0; thread < threads; ++thread) queues[thread].fill(count * thread / threads, count * (thread + 1) / threads);
+  for (int thread = 0; thread < threads; ++thread) queues[thread].fill(share_begin(count, thread, threads), share_begin(count, thread + 1, threads));
 #pragma omp parallel num_threads(threads)
   {
     for (int turn = 0; turn < threads; ++turn) {

@@ -1,6 +1,7 @@
 // attention_decode.cpu.cpp -- with the bits of the packed forward. A row alone goes by attention_row.h; rows that follow each other in one slot, a prompt that
 //   goes on, are blocks of the forward itself. One item of work is (rows, kv heads).
 #include <algorithm>
+#include <optional>
 #include <vector>
 #include "core/parallel.h"
 #include "core/workspace.h"
@@ -13,7 +14,7 @@ namespace limbeck::cpu {
 namespace {
 
 constexpr int64_t least_block = 8;  // fewer rows of one slot are quicker one by one
-constexpr int64_t tasks_a_thread = 4;
+constexpr int64_t tasks_a_thread = 16;
 
 // Rows [begin, end): a block of one slot, or rows that have nothing to do with each other.
 struct Piece {
@@ -44,8 +45,8 @@ class Decode {
  public:
   Decode(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io) : head_(head), cache_(cache), io_(io) {}
 
-  void run(const Piece& piece, const KvHeads& heads, char* scratch) const {
-    if (!piece.is_block) return attend_rows(head_, cache_, io_, {piece.begin, piece.end, heads}, scratch);
+  void run(const Piece& piece, const KvHeads& heads, const std::optional<RowOfHead>& next, char* scratch) const {
+    if (!piece.is_block) return attend_rows(head_, cache_, io_, {piece.begin, piece.end, heads, next}, scratch);
     const int64_t first = io_.positions_N[piece.begin];
     for (int64_t kv_head = heads.first; kv_head < heads.first + heads.count; ++kv_head) {
       const HeadKeys keys{{io_.k_cache, 0}, {io_.v_cache, 0}, &cache_, io_.slots_N[piece.begin], kv_head};
@@ -74,10 +75,14 @@ Status attention_decode(const DecodeShape& shape, const AttentionDecode& io) {
   const std::vector<Piece> pieces = cut_rows(shape.N, (shape.N + tasks - 1) / tasks, io);
   const int64_t count = static_cast<int64_t>(pieces.size());
   const int64_t kv_count = count >= tasks ? head.kv_heads : 1;
-  const int64_t items_a_piece = head.kv_heads / kv_count;
+  const int64_t items_a_piece = head.kv_heads / kv_count, items = count * items_a_piece;
   const Decode decode(head, shape.cache, io);
-  parallel_for(count * items_a_piece, [&](int64_t item) {
-    decode.run(pieces[item / items_a_piece], {item % items_a_piece * kv_count, kv_count}, static_cast<char*>(memory) + omp_get_thread_num() * bytes);
+  const auto piece_of = [&](int64_t item) -> const Piece& { return pieces[item / items_a_piece]; };
+  const auto first_head_of = [&](int64_t item) { return item % items_a_piece * kv_count; };
+  parallel_for(items, [&](int64_t item) {
+    std::optional<RowOfHead> next;
+    if (!ends_share(item, items) && !piece_of(item + 1).is_block) next = {piece_of(item + 1).begin, first_head_of(item + 1)};
+    decode.run(piece_of(item), {first_head_of(item), kv_count}, next, static_cast<char*>(memory) + thread_index() * bytes);
   });
   return fine();
 }

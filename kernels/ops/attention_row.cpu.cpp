@@ -139,13 +139,17 @@ void mix_members(int64_t count, int64_t pairs, const float* weights, const Value
   pick_pairs<members, most_pairs>(pairs, weights, values, padded, out);
 }
 
+// The keys that this thread asked for last: they need not be asked for again when rows begin with them.
+thread_local const bf16* asked_for;
+
 class RowForward {
  public:
   RowForward(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, const RowScratch& scratch)
       : head_(head), cache_(cache), io_(io), rows_(rows), t_(scratch) {}
 
   void run() {
-    fetch_keys(unit(rows_.begin, 0, 0));
+    const Unit first = unit(rows_.begin, 0, 0);
+    if (io_.k_cache + first.chunks[0] != asked_for) fetch_keys(first, 0);
     for (int64_t row = rows_.begin; row < rows_.end; ++row) {
       begin(row);
       for (int64_t key = 0; key < keys_of(row); key += key_block) {
@@ -172,25 +176,33 @@ class RowForward {
 
   int64_t keys_of(int64_t row) const { return int64_t{io_.positions_N[row]} + 1; }
 
+  // Itself, where nothing is known to follow.
   Unit after(const Unit& now) const {
     if (now.head + 1 < rows_.heads.count) return unit(now.row, now.key, now.head + 1);
     if (now.key + key_block < keys_of(now.row)) return unit(now.row, now.key + key_block, 0);
-    return unit(std::min(now.row + 1, rows_.end - 1), 0, 0);
+    if (now.row + 1 < rows_.end) return unit(now.row + 1, 0, 0);
+    return rows_.next ? unit(rows_.next->row, 0, rows_.next->kv_head - rows_.heads.first) : now;
   }
 
   int64_t count_of(const Unit& unit) const { return std::min(key_block, keys_of(unit.row) - unit.key); }
 
-  void fetch_keys(const Unit& unit) const {
-    for (int64_t chunk = 0; chunk * page_positions < count_of(unit); ++chunk) {
-      for (int64_t line = 0; line < page_positions * head_.width / values_a_line; ++line) fetch_line(io_.k_cache + unit.chunks[chunk], line);
+  // Lines of a unit's keys, but those that were fetched with so many rows of values.
+  void fetch_keys(const Unit& unit, int64_t rows) const {
+    const int64_t lines = lines_a_row(), end = (count_of(unit) + page_positions - 1) / page_positions * page_positions;
+    for (int64_t row = rows; row < end; ++row) {
+      for (int64_t line = 0; line < lines; ++line) fetch_line(io_.k_cache + unit.chunks[row / page_positions], row % page_positions * lines + line);
     }
   }
+
+  int64_t lines_a_row() const { return (head_.width + values_a_line - 1) / values_a_line; }
 
   void begin(int64_t row) {
     const int64_t members = rows_.heads.count * head_.group;
     const bf16* q = io_.qkv_NC + head_.q(rows_.heads.first);
-    for (int64_t member = 0; member < members; ++member) head_.copy_rows({q + member * head_.width, head_.columns}, {row, row, row + 1}, 1, t_.q + member * head_.padded);
-    for (int64_t member = 0; head_.by_units && member < members; ++member) head_.widen(q + row * head_.columns + member * head_.width, t_.wide_q + member * head_.width);
+    for (int64_t member = 0; member < members; ++member) {
+      if (head_.by_units) head_.widen(q + row * head_.columns + member * head_.width, t_.wide_q + member * head_.width);
+      else head_.copy_rows({q + member * head_.width, head_.columns}, {row, row, row + 1}, 1, t_.q + member * head_.padded);
+    }
     std::fill(t_.out, t_.out + members * t_.columns, 0.0f);
     std::fill(t_.largest, t_.largest + members, unseen);
     std::fill(t_.sum, t_.sum + members, 0.0f);
@@ -200,7 +212,10 @@ class RowForward {
     const int64_t count = count_of(unit), first = unit.head * head_.group;
     weigh(unit, count, first);
     for (int64_t member = first; member < first + head_.group; ++member) soften(t_.scores + member * key_block, count, member);
-    mix(unit, after(unit), count, first);
+    const Unit next = after(unit);
+    mix(unit, next, count, first);
+    fetch_keys(next, count);
+    asked_for = io_.k_cache + next.chunks[0];
   }
 
   void weigh(const Unit& unit, int64_t count, int64_t first) {
@@ -245,21 +260,18 @@ class RowForward {
   SplitWeights split(int64_t count, int64_t first) {
     for (int64_t member = 0; member < head_.group; ++member) {
       for (int64_t key = 0; key < count; key += Lanes::width) {
-        bf16 nearest[Lanes::width];
         const int64_t at = member * key_block + key;
         const Lanes weight = load(t_.scores + first * key_block + at);
-        store_bf16(nearest, weight);
-        const Lanes rounded = load_bf16(nearest);
-        store_bf16(nearest, weight - rounded);
+        const Lanes rounded = as_bf16(weight);
         store(t_.rounded + at, rounded);
-        store(t_.rest + at, load_bf16(nearest));
+        store(t_.rest + at, as_bf16(weight - rounded));
       }
     }
     return {t_.rounded, t_.rest};
   }
 
   void mix(const Unit& unit, const Unit& next, int64_t count, int64_t first) {
-    Values values{io_.v_cache, unit.chunks, io_.k_cache, next.chunks, count, head_.width, (head_.width + values_a_line - 1) / values_a_line};
+    Values values{io_.v_cache, unit.chunks, io_.k_cache, next.chunks, count, head_.width, lines_a_row()};
     if (head_.by_units) {
       const SplitWeights weights = split(count, first);
       for (int64_t member = 0; member < head_.group; member += most_unit_members) {

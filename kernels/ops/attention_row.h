@@ -2,6 +2,7 @@
 //   in the same order, but with keys in the lanes where a block has queries.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include "ops/attention.h"
 #include "ops/attention_tiles.h"
 #include "ops/kv_cache.h"
@@ -12,10 +13,16 @@ struct KvHeads {
   int64_t first, count;
 };
 
+// Where a row's keys of one kv head begin.
+struct RowOfHead {
+  int64_t row, kv_head;
+};
+
 // Rows [begin, end) of the call, for these kv heads and their groups.
 struct RowsOfHeads {
   int64_t begin, end;
   KvHeads heads;
+  std::optional<RowOfHead> next;  // what this thread attends to behind them, as far as is known: its keys come nearer
 };
 
 int64_t attention_row_bytes(const HeadLayout&);  // of scratch

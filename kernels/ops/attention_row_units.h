@@ -57,6 +57,7 @@ void weigh_tile_as_units(const float* q, int64_t q_stride, const Keys& keys, flo
 struct SplitWeights {
   const float *rounded, *rest;
   SplitWeights from(int64_t member) const { return {rounded + member * key_block, rest + member * key_block}; }
+  SplitWeights at(int64_t key) const { return {rounded + key, rest + key}; }
 };
 
 // Sums of 32 columns over one step of keys, by either half of the weights: firsts of pairs of columns, then seconds.
@@ -87,14 +88,17 @@ void mix_block_as_units(const SplitWeights& weights, const Values& values, int64
   for (int64_t step = 0; step < steps; ++step) {
     StepSums<members> sums;
     const int64_t end = std::min(values.count, (step + 1) * unit_depth);
-    for (int64_t key = step * unit_depth; key < end; key += 2) {
-      const int64_t row = key % page_positions, line = row * values.lines + block;
-      const bf16* from = values.v + values.chunks[key / page_positions] + row * values.width + block * pairs_width;
-      const bf16* ahead = values.ahead + values.chunks_ahead[key / page_positions];
-      fetch_line(ahead, line);
-      fetch_line(ahead, line + values.lines);
-      StepSums<members>::add(weights, key, load_pairs(from), sums.even);
-      if (key + 1 < end) StepSums<members>::add(weights, key + 1, load_pairs(from + values.width), sums.odd);
+    for (int64_t begin = step * unit_depth; begin < end; begin += page_positions) {
+      const int64_t chunk = begin / page_positions, rows = std::min(page_positions, end - begin);
+      const SplitWeights rows_weights = weights.at(begin);
+      const bf16* from = values.v + values.chunks[chunk] + block * pairs_width;
+      const bf16* ahead = values.ahead + values.chunks_ahead[chunk] + block * values_a_line;
+      for (int64_t row = 0; row < rows; row += 2, from += 2 * values.width, ahead += 2 * values.lines * values_a_line) {
+        fetch_line(ahead, 0);
+        fetch_line(ahead, values.lines);
+        StepSums<members>::add(rows_weights, row, load_pairs(from), sums.even);
+        if (row + 1 < rows) StepSums<members>::add(rows_weights, row + 1, load_pairs(from + values.width), sums.odd);
+      }
     }
 #pragma GCC unroll 8
     for (int half = 0; half < 2; ++half) {
