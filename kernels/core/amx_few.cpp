@@ -14,10 +14,11 @@ namespace {
 
 constexpr int64_t tasks_a_thread = 4;  // at least, where there are so many panels
 constexpr int64_t panels_a_task = 8;   // some, of many panels: a thread that is held up would have the others wait
+constexpr int64_t element_bytes = sizeof(bf16);
 constexpr int64_t row_bytes = 64;  // of every tile
 constexpr int64_t tile_elements = step_elements / 2;
 constexpr int64_t tile_sums = tile_rows * tile_columns;
-constexpr int64_t step_lines = step_elements * sizeof(bf16) / line_bytes;
+constexpr int64_t step_lines = step_elements * element_bytes / line_bytes;
 constexpr int64_t streams = 4;  // of a panel, side by side
 constexpr int64_t step_turns = step_lines / streams;
 constexpr int64_t stored_rows = 8;  // at a time, between lines that are fetched
@@ -56,9 +57,6 @@ class PanelAhead {
   const int64_t quarter_, advance_;
 };
 
-// The panel that this thread asked for last: it need not be asked for again when a task begins with it.
-thread_local const bf16* asked_for;
-
 // This thread's tiles for so many rows, as long as it lives: 0 and 1 sums of the first sixteen, 2 and 3 of the others; 4 and 5 rows of A, 6 and 7 columns of B.
 class RowTiles {
  public:
@@ -74,6 +72,13 @@ class RowTiles {
   RowTiles& operator=(const RowTiles&) = delete;
 };
 
+// What a thread keeps from one task to the next.
+struct Worker {
+  RowTiles tiles;
+  const bf16* asked_for;  // the panel that comes nearer since the last one: it need not be asked for again
+  explicit Worker(int64_t rows) : tiles(rows), asked_for(nullptr) {}
+};
+
 struct Rows {
   const bf16* first;
   int64_t stride;  // elements
@@ -86,7 +91,7 @@ constexpr int64_t turns_before = turns * (place + 1) / 8 - turns * place / 8;
 // B goes past the first-level cache, in which A's rows stay.
 template <bool both_row_tiles, int64_t turns>
 void multiply_panel(const Rows& a, const bf16* b, int64_t steps, PanelAhead& ahead, float* sums) {
-  const int64_t a_bytes = a.stride * static_cast<int64_t>(sizeof(bf16));
+  const int64_t a_bytes = a.stride * element_bytes;
   finish_writes(a.first);
   _tile_zero(0);
   _tile_zero(1);
@@ -135,13 +140,13 @@ Status FewRows::prepare() {
   if (shape_.k % step_values == 0) return fine();
   static Scratch scratch;
   lda_ = round_up(shape_.k, step_values);
-  const int64_t row_size = lda_ * static_cast<int64_t>(sizeof(bf16)), bytes = shape_.m * row_size;
+  const int64_t row_size = lda_ * element_bytes, bytes = shape_.m * row_size;
   bf16* rows = static_cast<bf16*>(scratch.at_least(bytes));
   if (!rows) return no_memory(bytes);
   parallel_for(shape_.m, [&, from = a_](int64_t row) {
     bf16* to = rows + row * lda_;
     std::memset(to, 0, static_cast<size_t>(row_size));
-    std::memcpy(to, from + row * shape_.lda, static_cast<size_t>(shape_.k) * sizeof(bf16));
+    std::memcpy(to, from + row * shape_.lda, static_cast<size_t>(shape_.k * element_bytes));
   });
   a_ = rows;
   return fine();
@@ -153,15 +158,18 @@ void FewRows::add_block(Part rows, Part depth, Into into, C* c, int64_t ldc) con
   const int64_t panels = blocks_of(shape_.n, width), steps = steps_of(depth.size);
   const int64_t tasks = std::max(std::min(panels, tasks_a_thread * thread_count()), panels / panels_a_task);
   const Rows a{a_ + rows.begin * lda_ + depth.begin, lda_};
-  parallel_for(tasks, [&](int64_t task) {
+  const auto begin = [&] {
+    Ahead(a.first, a.stride * element_bytes, depth.size * element_bytes, rows.size).fetch_all();  // others have just written most of them
+    return Worker(rows.size);
+  };
+  parallel_for(tasks, begin, [&](Worker& worker, int64_t task) {
     alignas(64) float sums[block_sums];
     const int64_t first = panels * task / tasks, end = panels * (task + 1) / tasks;
     const bf16* b = packed_panel(packed_, first, panels, depth);
-    if (b != asked_for) PanelAhead(b, steps).fetch(steps * step_turns);
-    const RowTiles tiles(rows.size);
+    if (b != worker.asked_for) PanelAhead(b, steps).fetch(steps * step_turns);
     for (int64_t panel = first; panel < end; ++panel, b += steps * step_elements) {
-      asked_for = panel + 1 == end && ends_share(task, tasks) ? nullptr : b + steps * step_elements;
-      PanelAhead ahead = asked_for ? PanelAhead(asked_for, steps) : PanelAhead(b);
+      worker.asked_for = panel + 1 == end && ends_share(task, tasks) ? nullptr : b + steps * step_elements;
+      PanelAhead ahead = worker.asked_for ? PanelAhead(worker.asked_for, steps) : PanelAhead(b);
       if (rows.size > tile_rows) multiply_panel<true, turns>(a, b, steps, ahead, sums);
       else multiply_panel<false, turns>(a, b, steps, ahead, sums);
       C* to = c + panel * width;

@@ -45,13 +45,13 @@ class Decode {
  public:
   Decode(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io) : head_(head), cache_(cache), io_(io) {}
 
-  void run(const Piece& piece, const KvHeads& heads, const std::optional<RowOfHead>& next, char* scratch) const {
-    if (!piece.is_block) return attend_rows(head_, cache_, io_, {piece.begin, piece.end, heads, next}, scratch);
+  void run(const Piece& piece, const KvHeads& heads, const std::optional<RowOfHead>& next, RowWorker& worker) const {
+    if (!piece.is_block) return attend_rows(head_, cache_, io_, {piece.begin, piece.end, heads, next}, worker);
     const int64_t first = io_.positions_N[piece.begin];
     for (int64_t kv_head = heads.first; kv_head < heads.first + heads.count; ++kv_head) {
       const HeadKeys keys{{io_.k_cache, 0}, {io_.v_cache, 0}, &cache_, io_.slots_N[piece.begin], kv_head};
       const Range queries{0, first, first + piece.end - piece.begin};
-      attend_block(head_, {{io_.qkv_NC + head_.q(kv_head), head_.columns}, keys, queries, piece.begin, io_.out_NHK + head_.q(kv_head), nullptr}, scratch);
+      attend_block(head_, {{io_.qkv_NC + head_.q(kv_head), head_.columns}, keys, queries, piece.begin, io_.out_NHK + head_.q(kv_head), nullptr}, worker.scratch);
     }
   }
 
@@ -79,10 +79,10 @@ Status attention_decode(const DecodeShape& shape, const AttentionDecode& io) {
   const Decode decode(head, shape.cache, io);
   const auto piece_of = [&](int64_t item) -> const Piece& { return pieces[item / items_a_piece]; };
   const auto first_head_of = [&](int64_t item) { return item % items_a_piece * kv_count; };
-  parallel_for(items, [&](int64_t item) {
+  parallel_for(items, [&] { return RowWorker{static_cast<char*>(memory) + thread_index() * bytes}; }, [&](RowWorker& worker, int64_t item) {
     std::optional<RowOfHead> next;
     if (!ends_share(item, items) && !piece_of(item + 1).is_block) next = {piece_of(item + 1).begin, first_head_of(item + 1)};
-    decode.run(piece_of(item), {first_head_of(item), kv_count}, next, static_cast<char*>(memory) + thread_index() * bytes);
+    decode.run(piece_of(item), {first_head_of(item), kv_count}, next, worker);
   });
   return fine();
 }

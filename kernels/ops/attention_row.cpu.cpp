@@ -139,17 +139,14 @@ void mix_members(int64_t count, int64_t pairs, const float* weights, const Value
   pick_pairs<members, most_pairs>(pairs, weights, values, padded, out);
 }
 
-// The keys that this thread asked for last: they need not be asked for again when rows begin with them.
-thread_local const bf16* asked_for;
-
 class RowForward {
  public:
-  RowForward(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, const RowScratch& scratch)
-      : head_(head), cache_(cache), io_(io), rows_(rows), t_(scratch) {}
+  RowForward(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, RowWorker& worker)
+      : head_(head), cache_(cache), io_(io), rows_(rows), worker_(worker), t_(head, worker.scratch) {}
 
   void run() {
     const Unit first = unit(rows_.begin, 0, 0);
-    if (io_.k_cache + first.chunks[0] != asked_for) fetch_keys(first, 0);
+    if (io_.k_cache + first.chunks[0] != worker_.asked_for) fetch_keys(first, 0);
     for (int64_t row = rows_.begin; row < rows_.end; ++row) {
       begin(row);
       for (int64_t key = 0; key < keys_of(row); key += key_block) {
@@ -215,7 +212,7 @@ class RowForward {
     const Unit next = after(unit);
     mix(unit, next, count, first);
     fetch_keys(next, count);
-    asked_for = io_.k_cache + next.chunks[0];
+    worker_.asked_for = io_.k_cache + next.chunks[0];
   }
 
   void weigh(const Unit& unit, int64_t count, int64_t first) {
@@ -324,17 +321,16 @@ class RowForward {
   const CacheLayout& cache_;
   const AttentionDecode& io_;
   const RowsOfHeads& rows_;
-  const RowScratch& t_;
+  RowWorker& worker_;
+  const RowScratch t_;
 };
 
 }  // namespace
 
 int64_t attention_row_bytes(const HeadLayout& head) { return RowScratch::bytes(head); }
 
-void attend_rows(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, char* scratch) {
-  const RowScratch memory(head, scratch);
-  RowForward forward(head, cache, io, rows, memory);
-  forward.run();
+void attend_rows(const HeadLayout& head, const CacheLayout& cache, const AttentionDecode& io, const RowsOfHeads& rows, RowWorker& worker) {
+  RowForward(head, cache, io, rows, worker).run();
 }
 
 }  // namespace limbeck::cpu

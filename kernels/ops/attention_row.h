@@ -27,6 +27,12 @@ struct RowsOfHeads {
 
 int64_t attention_row_bytes(const HeadLayout&);  // of scratch
 
-void attend_rows(const HeadLayout&, const CacheLayout&, const AttentionDecode&, const RowsOfHeads&, char* scratch);
+// What a thread keeps from one call to the next.
+struct RowWorker {
+  char* scratch;
+  const bf16* asked_for = nullptr;  // the keys that come nearer since the last call: they need not be asked for again
+};
+
+void attend_rows(const HeadLayout&, const CacheLayout&, const AttentionDecode&, const RowsOfHeads&, RowWorker&);
 
 }  // namespace limbeck::cpu
