@@ -5,10 +5,11 @@ import { AppError } from '../../common/errors.js';
 import { ArgumentInvalid } from '../failure.js';
 import { writeJson } from '../json-file.js';
 import { stopOnSignal } from '../stop.js';
-import { chosen, titleOf } from './case.js';
+import { chosen, titleOf, type Scope } from './case.js';
 import { CASES } from './cases.js';
 import { figureLine, figureTable, type Figure } from './figure.js';
 import { measureIdleTeacher } from './idle-teacher.js';
+import { lastCacheBytes } from './last-cache.js';
 import { CaseFailed, measureCase } from './measuring-process.js';
 import { RandomModels } from './random-models.js';
 import { measureService } from './service/service.js';
@@ -28,8 +29,10 @@ interface BenchOptions {
   readonly model: string;
 }
 
-/** Each buffer of the memory probes: several times a last cache, except where the figures say nothing anyway. */
-const BUFFER_BYTES = { standard: 256 * 2 ** 20, full: 256 * 2 ** 20, trial: 2 ** 20 } as const;
+/** What the memory probes pass over: several times the last cache, except where the figures say nothing anyway. */
+function probedBytes(scope: Scope): number {
+  return scope === 'trial' ? 2 ** 20 : Math.max(2 ** 28, 4 * lastCacheBytes());
+}
 
 /** `bench`: each figure beside the machine's own limit, measured in the same run. */
 export function addBenchCommand(program: Command): void {
@@ -70,7 +73,7 @@ async function measureEngine(options: BenchOptions): Promise<{ figures: Figure[]
       sayAside(`measuring ${titleOf(entry)}`);
       try {
         const modelDir = await models.dirOf(entry);
-        const measured = await measureCase(entry, { threads: availableParallelism(), rounds: options.rounds, modelDir, bufferBytes: BUFFER_BYTES[scope] }, signal);
+        const measured = await measureCase(entry, { threads: availableParallelism(), rounds: options.rounds, modelDir, probedBytes: probedBytes(scope) }, signal);
         figures.push(...measured);
         for (const row of measured) sayAside(figureLine(row));
       } catch (error) {

@@ -13,8 +13,8 @@ export interface Setting {
   readonly rounds: number;
   /** A directory of random weights of the case's `model`. */
   readonly modelDir: string;
-  /** Bytes of each buffer of the memory probes. */
-  readonly bufferBytes: number;
+  /** What a memory probe passes over, all its streams together. */
+  readonly probedBytes: number;
 }
 
 /** `standard`: part of every run; `full`: of the whole table only; `trial`: every measurement at a size that says nothing, to see that it runs. */

@@ -6,16 +6,18 @@ import { blockLinears, linearProducts } from './step-products.js';
 
 /** Passes of a memory probe. */
 const MEMORY_PASSES = 7;
+/** Of the mixed probe, as large together as the one that is read. */
+const MIXED_STREAMS = 3;
 export const PRODUCT_NAMES = ['forward', 'backward input', 'backward weight'] as const;
 
 /** Bytes/s that memory is read with; as the two other limits, measured anew wherever it judges. */
-export function readRate({ probes, bufferBytes }: Setting): number {
-  return probes.memoryRead(bufferBytes, MEMORY_PASSES);
+export function readRate({ probes, probedBytes }: Setting): number {
+  return probes.memoryRead(probedBytes, MEMORY_PASSES);
 }
 
 /** Bytes/s of two streams read and one written. */
-export function mixedRate({ probes, bufferBytes }: Setting): number {
-  return probes.memoryMixed(bufferBytes, MEMORY_PASSES);
+export function mixedRate({ probes, probedBytes }: Setting): number {
+  return probes.memoryMixed(probedBytes / MIXED_STREAMS, MEMORY_PASSES);
 }
 
 /** What this machine can do at all. */
@@ -27,11 +29,11 @@ function measureMachine(setting: Setting): Figure[] {
   const peak = setting.probes.registerPeak() / 1e9;
   const read = readRate(setting) / 1e9;
   const mixed = mixedRate(setting) / 1e9;
-  const buffer = `${setting.bufferBytes / 2 ** 20} MiB a stream`;
+  const streams = (count: number) => `${count} x ${Math.round(setting.probedBytes / count / 2 ** 20)} MiB`;
   return [
     figure({ name: 'limit register peak', shape: setting.probes.peakInstructions, value: peak, unit: 'GFLOP/s', limit: peak }),
-    figure({ name: 'limit memory read', shape: buffer, value: read, unit: 'GB/s', limit: Math.max(read, mixed) }),
-    figure({ name: 'limit memory mixed', shape: `${buffer}, two read and one written`, value: mixed, unit: 'GB/s', limit: Math.max(read, mixed) }),
+    figure({ name: 'limit memory read', shape: streams(1), value: read, unit: 'GB/s', limit: Math.max(read, mixed) }),
+    figure({ name: 'limit memory mixed', shape: `${streams(MIXED_STREAMS)}, two read and one written`, value: mixed, unit: 'GB/s', limit: Math.max(read, mixed) }),
   ];
 }
 

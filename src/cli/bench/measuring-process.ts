@@ -11,7 +11,7 @@ export interface Order {
   readonly threads: number;
   readonly rounds: number;
   readonly modelDir: string;
-  readonly bufferBytes: number;
+  readonly probedBytes: number;
 }
 
 /** What it says, once. */
