@@ -21,7 +21,7 @@ void free_product(int64_t product);
 const char* peak_instructions();  // "amx_bf16", "avx512_bf16" or "avx2_fma": the widest products of this CPU
 double register_peak();           // FLOP/s of those instructions with every operand in registers, best of several runs
 
-// Bytes/s, best of `repeats` passes over buffers of `bytes` each, which should exceed the last cache several times.
+// Bytes/s, best of `repeats` passes over buffers of `bytes` each; all of a probe's should exceed the last cache several times.
 double memory_read(int64_t bytes, int64_t repeats);
 double memory_mixed(int64_t bytes, int64_t repeats);  // two streams read, one written: in place or past the caches, whichever is faster
 

@@ -18,7 +18,7 @@ export interface Probes {
   registerPeak(): number;
   /** Bytes/s of reading `bytes`, which should exceed the last cache several times. */
   memoryRead(bytes: number, repeats: number): number;
-  /** Bytes/s of two streams of `bytes` read and one written. */
+  /** Bytes/s of two streams of `bytes` read and one written, as large together. */
   memoryMixed(bytes: number, repeats: number): number;
   /** C[m,n] (+)= A[m,k] B[k,n] in bf16 (float32 where the CPU has no bf16 products) by oneDNN; `isPacked`: B is reordered as oneDNN likes it, ahead of the calls. */
   createProduct(m: number, n: number, k: number, isATransposed: boolean, isBTransposed: boolean, isFloat32Output: boolean, accumulates: boolean, isPacked: boolean): ProbedProduct;
