@@ -23,7 +23,8 @@ constexpr int64_t streams = 4;  // of a panel, side by side
 constexpr int64_t step_turns = step_lines / streams;
 constexpr int64_t stored_rows = 8;  // at a time, between lines that are fetched
 
-// Turns of every step that are left to be fetched while a panel's sums are stored: gating takes a while, during which memory would do nothing.
+// Turns of every step, a line of each stream, that are left for when a panel's sums are stored: that takes a while, and longer with gates, during which memory would do
+// nothing.
 template <typename C>
 constexpr int64_t turns_left = 1;
 template <>

@@ -39,8 +39,7 @@ inline Lanes seconds(const PairLanes& pairs) {
 // Stores the pairs (first, second), rounded as store_bf16 rounds.
 inline void store_pairs(bf16* to, Lanes first, Lanes second) {
 #ifdef __AVX512BF16__
-  const __m512i alternate = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  _mm512_storeu_si512(to, _mm512_permutexvar_epi16(alternate, (__m512i)_mm512_cvtne2ps_pbh(second.part[0], first.part[0])));
+  _mm512_storeu_si512(to, as_pairs((__m512i)_mm512_cvtne2ps_pbh(second.part[0], first.part[0])));
 #else
   bf16 both[2][Lanes::width];
   store_bf16(both[0], first);

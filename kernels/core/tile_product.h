@@ -42,14 +42,23 @@ inline Lanes add_products(const bf16* row, const TileElement* other, Lanes sum) 
 #endif
 }
 
+#ifdef __AVX512BF16__
+
+// Two vectors of sixteen bf16, one behind the other, as sixteen pairs.
+inline __m512i as_pairs(__m512i both) {
+  const __m512i alternate = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  return _mm512_permutexvar_epi16(alternate, both);
+}
+
+#endif
+
 // Stores `tile_depth` consecutive rows of sixteen values, rounded: as rows of operand A `stride` elements apart, and as their place in operand B.
 inline void store_tile_rows(const Lanes (&rows)[tile_depth], TileElement* to, int64_t stride, TileElement* packed) {
 #ifdef __AVX512BF16__
   const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(rows[1].part[0], rows[0].part[0]);
-  const __m512i alternate = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(both));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + stride), _mm512_extracti64x4_epi64(both, 1));
-  if (packed) _mm512_storeu_si512(packed, _mm512_permutexvar_epi16(alternate, both));
+  if (packed) _mm512_storeu_si512(packed, as_pairs(both));
 #else
   store(to + 0 * stride, rows[0]);
   if (packed) store(packed, rows[0]);
@@ -72,10 +81,7 @@ inline void split_row(const Lanes& low, const Lanes& high, bf16* rounded, bf16* 
 // Stores `tile_depth` consecutive rows of sixteen values in their place in operand B, twice: rounded, and what rounding left of them.
 inline void split_tile_rows(const Lanes (&rows)[tile_depth], TileElement* packed, TileElement* rest) {
 #ifdef __AVX512BF16__
-  const auto joined = [](__m512 low, __m512 high) {
-    const __m512i alternate = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(alternate, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-  };
+  const auto joined = [](__m512 low, __m512 high) { return as_pairs((__m512i)_mm512_cvtne2ps_pbh(high, low)); };
   const __m512 low = rows[0].part[0], high = rows[1].part[0];
   const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
   _mm512_storeu_si512(packed, joined(low, high));
