@@ -29,9 +29,9 @@ interface BenchOptions {
   readonly model: string;
 }
 
-/** What the memory probes pass over: several times the last cache, except where the figures say nothing anyway. */
+/** What a memory probe passes over: several times the last cache, except where the figures say nothing anyway. */
 function probedBytes(scope: Scope): number {
-  return scope === 'trial' ? 2 ** 20 : Math.max(2 ** 28, 4 * lastCacheBytes());
+  return scope === 'trial' ? 2 ** 20 : Math.max(3 * 2 ** 28, 4 * lastCacheBytes());
 }
 
 /** `bench`: each figure beside the machine's own limit, measured in the same run. */
